@@ -1,0 +1,183 @@
+"""Domain errors. Each class is one stable problem `type` (RFC 9457); only the API knows that they travel over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+TYPE_PREFIX = "urn:manage-orders:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing that is wrong with the input: a JSON pointer (`/orderItems/0/quantity`) or a parameter's name."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the members that are set, in the words of the wire."""
+        places = {"pointer": self.pointer, "parameter": self.parameter, "header": self.header}
+        return {"detail": self.detail} | {name: place for name, place in places.items() if place is not None}
+
+
+class Problem(Exception):  # noqa: N818  # the word of RFC 9457
+    """A refusal the caller can act on: what is wrong in `detail`, where in `errors`, and what would be right."""
+
+    code: ClassVar[str] = "invalid-request"
+    title: ClassVar[str] = "The request is not valid"
+    status: ClassVar[int] = 422
+    example: ClassVar[str] = "the input does not fit the contract"
+    example_errors: ClassVar[tuple[FieldError, ...]] = ()
+
+    def __init__(self, detail: str, *errors: FieldError, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.retry_after_s = retry_after_s
+
+    @property
+    def type(self) -> str:
+        """Return the URN that names the cause."""
+        return TYPE_PREFIX + self.code
+
+
+class InvalidRequest(Problem):
+    """The input breaks the contract; `errors` says where."""
+
+    example_errors = (
+        FieldError("needs an offset, such as Z or +02:00", parameter="createdAfter"),
+        FieldError("must be a whole number", pointer="/orderItems/0/quantity"),
+    )
+
+
+class MalformedRequest(Problem):
+    code, title, status = "malformed-request", "The request could not be read", 400
+    example = "the body is not JSON"
+    example_errors = (FieldError("unexpected end of data: line 1 column 2 (char 1)", pointer=""),)
+
+
+class Unauthenticated(Problem):
+    code, title, status = "unauthenticated", "A valid token is needed", 401
+    example = "send a valid token"
+    example_errors = (FieldError("Bearer <token>", header="Authorization"),)
+
+
+class Forbidden(Problem):
+    code, title, status = "forbidden", "The token does not allow this", 403
+    example = "the token lacks the scope shipments:write"
+
+
+class NotFound(Problem):
+    code, title, status = "not-found", "There is no such resource", 404
+    example = "there is nothing at this address"
+
+
+class MethodNotAllowed(Problem):
+    code, title, status = "method-not-allowed", "The resource does not have this method", 405
+
+
+class RequestTooLarge(Problem):
+    code, title, status = "request-too-large", "The request is too large", 413
+    example = "send less at a time"
+
+
+class UnsupportedMediaType(Problem):
+    code, title, status = "unsupported-media-type", "The body must be application/json", 415
+    example = "send the body as application/json"
+
+
+class OrderNotFound(Problem):
+    code, title, status = "order-not-found", "The seller has no such order", 404
+    example = "the seller has no order 902-3159896-1390916"
+
+
+class SellerNotFound(Problem):
+    code, title, status = "seller-not-found", "There is no such seller", 404
+    example = "there is no seller A1SELLER for this token"
+    example_errors = (FieldError("not known", parameter="sellerId"),)
+
+
+class SellerExists(Problem):
+    code, title, status = "seller-exists", "The seller exists already", 409
+
+
+class MarketplaceExists(Problem):
+    code, title, status = "marketplace-exists", "The marketplace exists already", 409
+
+
+class UnknownMarketplace(Problem):
+    code, title = "unknown-marketplace", "The marketplace is not known here"
+    example = "the marketplace A1NEW is not known here; operators can add it"
+    example_errors = (FieldError("A1NEW is not known here", pointer="/salesChannel/marketplaceId"),)
+
+
+class ContradictoryOrder(Problem):
+    code, title = "contradictory-order", "The order contradicts itself"
+    example = "the order's parts do not agree; nothing was stored"
+    example_errors = (FieldError("two items have the same orderItemId", pointer="/orderItems"),)
+
+
+class OrderConflict(Problem):
+    code, title, status = "order-conflict", "The order would undo what has happened here", 409
+    example = "the order was not changed"
+    example_errors = (FieldError("the window is fixed once an item is confirmed", pointer="/fulfillment/shipByWindow"),)
+
+
+class PackageConflict(Problem):
+    code, title, status = "package-conflict", "The package was confirmed with other content", 409
+    example = "package 1 of the order has other content; a new package needs another id"
+    example_errors = (FieldError("is taken by a package with other content", pointer="/packageReferenceId"),)
+
+
+class OrderCancelled(Problem):
+    code, title, status = "order-cancelled", "The order is cancelled", 409
+    example = "the order is cancelled and unpaid, and stays so; do not ship it"
+
+
+class ConfirmationWindowClosed(Problem):
+    code, title, status = "confirmation-window-closed", "The confirmation window is closed", 409
+    example = "the order had to be confirmed before 2026-03-14T07:00:00Z; it is being cancelled and stays unpaid"
+
+
+class OrderPending(Problem):
+    code, title, status = "order-pending", "The order is not ready to ship", 409
+    example = "the payment is not authorized yet; confirm once the order is UNSHIPPED"
+
+
+class PlatformFulfilled(Problem):
+    code, title, status = "platform-fulfilled", "The platform ships this order", 409
+    example = "the platform ships and confirms this order; there is nothing for the seller to do"
+
+
+class NothingToConfirm(Problem):
+    code, title, status = "nothing-to-confirm", "Everything in the order is confirmed", 409
+    example = "every item of the order is confirmed already"
+
+
+class UnknownOrderItem(Problem):
+    code, title = "unknown-order-item", "The order has no such item"
+    example = "the order's items are 68828574383266"
+    example_errors = (FieldError("7 is not an item of the order", pointer="/orderItems/0/orderItemId"),)
+
+
+class QuantityTooLarge(Problem):
+    code, title = "quantity-too-large", "More units than remain to be confirmed"
+    example = "confirm at most what remains"
+    example_errors = (FieldError("1 of 2 remain to be confirmed, not 2", pointer="/orderItems/0/quantity"),)
+
+
+class SandboxRefused(Problem):
+    code, title, status = "sandbox-refused", "The database is not a sandbox", 409
+
+
+class Overloaded(Problem):
+    code, title, status = "overloaded", "The service is busy", 503
+    example = "the database did not answer in time"
+
+
+class InternalError(Problem):
+    code, title, status = "internal-error", "Something went wrong here", 500
+    example = "the fault is recorded under the request id"

@@ -1,0 +1,128 @@
+"""Settings: read from the environment once, frozen, and listed in the README (a test compares the two)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+MIN_SECRET_KEY_LENGTH = 32
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsError(Exception):
+    """A setting is missing or bad; the text names it and says what it should be."""
+
+
+def _about(variable: str, description: str, *, at_least: int = 0, at_most: int = 2**31 - 1) -> dict[str, Any]:
+    return {"variable": variable, "description": description, "at_least": at_least, "at_most": at_most}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a process needs to know. Every field's metadata holds its variable's name and description."""
+
+    database_url: str = field(
+        default="", repr=False, metadata=_about("DATABASE_URL", "PostgreSQL 15 or later, as a libpq URL")
+    )
+    database_owner_url: str = field(
+        default="",
+        repr=False,
+        metadata=_about(
+            "DATABASE_OWNER_URL", "the role that migrates and owns the tables; `DATABASE_URL` when left out"
+        ),
+    )
+    secret_key: str = field(
+        default="",
+        repr=False,
+        metadata=_about(
+            "MANAGE_ORDERS_SECRET_KEY", "at least 32 characters; keys the token hashes and signs the page tokens"
+        ),
+    )
+    sandbox: bool = field(
+        default=False,
+        metadata=_about("MANAGE_ORDERS_SANDBOX", "`1` lets operators move the clock; never in production"),
+    )
+    data_directory: Path = field(
+        default=Path("manage-orders-data"),
+        metadata=_about("MANAGE_ORDERS_DATA", "where `up` keeps its database, its key and the demo tokens"),
+    )
+    host: str = field(default="127.0.0.1", metadata=_about("MANAGE_ORDERS_HOST", "address the API listens on"))
+    port: int = field(
+        default=8080, metadata=_about("MANAGE_ORDERS_PORT", "port the API listens on", at_least=1, at_most=65535)
+    )
+    workers: int = field(
+        default=2, metadata=_about("MANAGE_ORDERS_WORKERS", "worker processes of the API", at_least=1, at_most=256)
+    )
+    threads: int = field(
+        default=8,
+        metadata=_about(
+            "MANAGE_ORDERS_THREADS", "threads, and database connections, of each worker", at_least=1, at_most=256
+        ),
+    )
+    pool_timeout_ms: int = field(
+        default=5000,
+        metadata=_about("MANAGE_ORDERS_POOL_TIMEOUT_MS", "wait for a connection before answering 503", at_least=1),
+    )
+    statement_timeout_ms: int = field(
+        default=15_000,
+        metadata=_about("MANAGE_ORDERS_STATEMENT_TIMEOUT_MS", "limit of one SQL statement", at_least=100),
+    )
+    lock_timeout_ms: int = field(
+        default=5000, metadata=_about("MANAGE_ORDERS_LOCK_TIMEOUT_MS", "limit of a wait for a lock", at_least=10)
+    )
+    max_request_bytes: int = field(
+        default=1_048_576,
+        metadata=_about("MANAGE_ORDERS_MAX_REQUEST_BYTES", "largest accepted request body", at_least=1024),
+    )
+    sweep_batch_size: int = field(
+        default=1000,
+        metadata=_about(
+            "MANAGE_ORDERS_SWEEP_BATCH_SIZE",
+            "orders that the sweep cancels in one transaction",
+            at_least=1,
+            at_most=10_000,
+        ),
+    )
+    log_level: str = field(
+        default="INFO", metadata=_about("MANAGE_ORDERS_LOG_LEVEL", "`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Return the settings of an environment; raise `SettingsError` naming the first bad variable."""
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            text = environment.get(item.metadata["variable"], "").strip()
+            if text:
+                values[item.name] = _parse(item.metadata, item.default, text)
+        settings = cls(**values)
+        if settings.secret_key and len(settings.secret_key) < MIN_SECRET_KEY_LENGTH:
+            raise SettingsError(f"MANAGE_ORDERS_SECRET_KEY must have at least {MIN_SECRET_KEY_LENGTH} characters")
+        if settings.log_level not in LOG_LEVELS:
+            raise SettingsError(f"MANAGE_ORDERS_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+        return settings
+
+    def require(self, *names: str) -> Self:
+        """Return the settings, or raise `SettingsError` for the first of these fields that is empty."""
+        for item in fields(self):
+            if item.name in names and not getattr(self, item.name):
+                raise SettingsError(f"{item.metadata['variable']} is not set: {item.metadata['description']}")
+        return self
+
+
+def _parse(about: Mapping[str, Any], default: object, text: str) -> object:
+    variable = about["variable"]
+    if isinstance(default, bool):
+        if text not in {"0", "1"}:
+            raise SettingsError(f"{variable} must be 0 or 1, not {text!r}")
+        return text == "1"
+    if isinstance(default, int):
+        at_least, at_most = about["at_least"], about["at_most"]
+        # Python refuses to read a number of thousands of digits.
+        is_number = text.isascii() and text.isdigit() and len(text) <= len(str(at_most))
+        if not (is_number and at_least <= int(text) <= at_most):
+            raise SettingsError(f"{variable} must be a whole number from {at_least} to {at_most}, not {text!r}")
+        return int(text)
+    return Path(text) if isinstance(default, Path) else text
