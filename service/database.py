@@ -1,0 +1,169 @@
+"""The pool, the transactions that name whom they act for, and the schema's version."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg import errors as pg
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from service.errors import MarketplaceExists, Overloaded, Problem, SellerExists, SellerNotFound, UnknownMarketplace
+from service.settings import Settings
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+# What a broken constraint means to the caller. A constraint that is not here is a fault of ours.
+CONSTRAINT_PROBLEMS: dict[str, Problem] = {
+    "sellers_pkey": SellerExists("a seller with this id exists already"),
+    "marketplaces_pkey": MarketplaceExists("a marketplace with this id exists already"),
+    "orders_seller_id_fkey": SellerNotFound("the seller is not known here"),
+    "tokens_seller_id_fkey": SellerNotFound("the seller is not known here"),
+    "orders_marketplace_id_fkey": UnknownMarketplace("the marketplace is not known here"),
+}
+
+_PASSING_FAULTS = (
+    PoolTimeout,
+    pg.OperationalError,  # the connection or the server went away; includes lock, deadlock and statement limits
+    pg.InterfaceError,
+)
+
+
+class Database:
+    """Connections of one process. The pool opens on first use, so that it is never shared across a fork."""
+
+    def __init__(self, settings: Settings, *, pool_size: int) -> None:
+        self._lock = threading.Lock()
+        self._opened = False
+        self._drained_at = -math.inf
+        self._pool = ConnectionPool(
+            conninfo(settings),
+            min_size=0,
+            max_size=pool_size,
+            timeout=settings.pool_timeout_ms / 1000,
+            # The pool's own patience doubles up to five minutes; a request that finds no connection tries at once.
+            reconnect_timeout=settings.pool_timeout_ms / 1000,
+            check=self._check,
+            kwargs={"autocommit": True},
+            open=False,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+    @contextmanager
+    def closing(self) -> Generator[Self]:
+        """Close every connection at the end."""
+        try:
+            yield self
+        finally:
+            self.close()
+
+    def _check(self, connection: psycopg.Connection) -> None:
+        """Test a connection before it is lent. A lost one tells that the server went away, and the others with it.
+
+        Left to itself the pool finds them one by one, waiting longer each time, until the request has timed out.
+        """
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            with self._lock:
+                is_news = time.monotonic() - self._drained_at > 1
+                self._drained_at = time.monotonic() if is_news else self._drained_at
+            if is_news:
+                self._pool.drain()
+            raise
+
+    @contextmanager
+    def connection(self) -> Generator[psycopg.Connection]:
+        """Lend an autocommit connection that sees no seller's rows; raise `Overloaded` when there is none."""
+        if not self._opened:
+            with self._lock:
+                if not self._opened:
+                    self._pool.open()
+                    self._opened = True
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except _PASSING_FAULTS as error:
+            raise Overloaded("the database did not answer in time", retry_after_s=1) from error
+        except pg.IntegrityError as error:
+            problem = CONSTRAINT_PROBLEMS.get(error.diag.constraint_name or "")
+            if problem is None:
+                raise
+            raise type(problem)(problem.detail) from error
+
+    @contextmanager
+    def seller_transaction(self, seller_id: str) -> Generator[psycopg.Connection]:
+        """Open a transaction that sees one seller's rows and no others."""
+        with self.connection() as connection, connection.transaction():
+            connection.execute("SELECT set_config('app.seller_id', %(seller_id)s, true)", {"seller_id": seller_id})
+            yield connection
+
+    @contextmanager
+    def operator_transaction(self) -> Generator[psycopg.Connection]:
+        """Open a transaction that sees every seller's rows: for operations and scheduled jobs only."""
+        with self.connection() as connection, connection.transaction():
+            connection.execute("SET LOCAL ROLE manage_orders_operator")
+            yield connection
+
+
+def conninfo(settings: Settings) -> str:
+    """Return the connection string of the service: its role and limits hold from the first statement on."""
+    options = {
+        "role": "manage_orders_service",
+        "timezone": "UTC",
+        "app.sandbox": "on" if settings.sandbox else "off",
+        "statement_timeout": str(settings.statement_timeout_ms),
+        "lock_timeout": str(settings.lock_timeout_ms),
+        "idle_in_transaction_session_timeout": str(max(60_000, 2 * settings.statement_timeout_ms)),
+    }
+    return make_conninfo(
+        settings.database_url,
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        application_name="manage-orders",
+        connect_timeout=10,
+    )
+
+
+def upgrade_schema(owner_url: str) -> None:
+    """Migrate to the newest schema, as the role that owns it. Waits for a migration already under way."""
+    config = _alembic()
+    config.attributes["connect"] = lambda: psycopg.connect(owner_url, options="-c timezone=UTC")
+    command.upgrade(config, "head")
+
+
+@cache
+def newest_schema_version() -> str:
+    """Return the version that this code was written for."""
+    version = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if version is None:
+        raise RuntimeError("the package has no migrations")
+    return version
+
+
+def schema_version(connection: psycopg.Connection) -> str | None:
+    """Return the version of the database's schema, None when it was never migrated."""
+    try:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except pg.UndefinedTable:
+        return None
+    return row[0] if row else None
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
