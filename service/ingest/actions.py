@@ -1,0 +1,156 @@
+"""Receive orders: one transaction for any number of them, each accepted or refused on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+
+import psycopg
+
+from service.business_days import ConfirmationPolicy, confirm_by
+from service.errors import ContradictoryOrder, FieldError, Problem, SellerNotFound, UnknownMarketplace
+from service.ingest import queries
+from service.ingest.contradictions import refuse_contradictions
+from service.ingest.rules import (
+    IncomingOrder,
+    Outcome,
+    StoredOrder,
+    confirmed_times,
+    is_said_later,
+    is_unchanged,
+    refuse_conflicts,
+)
+from service.marketplaces.queries import find_policies
+from service.orders.queries import insert_charge, insert_events
+from service.orders.rules import CONFIRMED, EventType, FulfilledBy
+
+CreateSellers = Callable[[psycopg.Connection, list[str]], None]
+Policies = Mapping[str, ConfirmationPolicy]
+Accepted = Mapping[queries.Key, tuple[IncomingOrder, datetime | None]]
+Results = dict[queries.Key, Outcome | Problem]
+
+
+def receive_orders(
+    connection: psycopg.Connection,
+    orders: Sequence[IncomingOrder],
+    actor: str,
+    create_missing_sellers: CreateSellers | None = None,
+) -> list[Outcome | Problem]:
+    """Store new orders and later versions of known ones; return what became of each, in the order given.
+
+    Runs in the caller's transaction: a batch is all there or not at all. The keys of `orders` are distinct. The sellers
+    of orders that are acceptable otherwise are created, if the caller brings the means.
+    """
+    results: Results = {}
+    accepted: dict[queries.Key, tuple[IncomingOrder, datetime | None]] = {}
+    policies = find_policies(connection)
+    # Sorted by key, as every transaction writes, so that two of them never wait for each other in a circle.
+    for order in sorted(orders, key=lambda each: each.key):
+        try:
+            accepted[order.key] = order, _check(order, policies)
+        except Problem as problem:
+            results[order.key] = problem
+    if accepted:
+        for seller_id in _missing_sellers(connection, accepted, create_missing_sellers):
+            for key in [key for key in accepted if key[0] == seller_id]:
+                del accepted[key]
+                error = FieldError("not known here", "/sellerId")
+                results[key] = SellerNotFound(f"the seller {seller_id} is not known here", error)
+    if accepted:
+        results |= _store(connection, accepted, actor)
+    return [results[order.key] for order in orders]
+
+
+def _check(order: IncomingOrder, policies: Policies) -> datetime | None:
+    """Refuse an order that cannot be stored; return its `confirmBy` (D1), None where the rule does not apply (D6)."""
+    policy = policies.get(order.marketplace_id)
+    if policy is None:
+        raise UnknownMarketplace(
+            f"the marketplace {order.marketplace_id} is not known here; operators can add it",
+            FieldError(f"{order.marketplace_id} is not known here", "/salesChannel/marketplaceId"),
+        )
+    refuse_contradictions(order)
+    if order.ship_by_latest is None or order.fulfilled_by is FulfilledBy.AMAZON:
+        return None
+    try:
+        return confirm_by(order.ship_by_latest, policy)
+    except ValueError as error:
+        pointer = "/fulfillment/shipByWindow/latestDateTime"
+        raise ContradictoryOrder("confirmBy cannot be counted", FieldError(str(error), pointer)) from error
+
+
+def _missing_sellers(
+    connection: psycopg.Connection, keys: Iterable[queries.Key], create: CreateSellers | None
+) -> list[str]:
+    """Return the sellers that are not known, none of them once they are created."""
+    wanted = {seller_id for seller_id, _ in keys}
+    missing = sorted(wanted - queries.known_sellers(connection, wanted))
+    if missing and create is not None:
+        create(connection, missing)
+        return []
+    return missing
+
+
+def _store(connection: psycopg.Connection, accepted: Accepted, actor: str) -> Results:
+    # Inserted before any order is locked: who waits for another's insert holds no lock that anyone could wait for.
+    now = queries.read_clock(connection)
+    inserted = queries.insert_orders(connection, accepted.values(), now)
+    results: Results = dict.fromkeys(inserted, Outcome.CREATED)
+    if inserted:
+        _record_new(connection, [order for key, (order, _) in accepted.items() if key in inserted], actor, now)
+    known = [key for key in accepted if key not in inserted]
+    if not known:
+        return results
+    stored_orders = queries.lock_stored_orders(connection, known)
+    now = queries.read_clock(connection)
+    for key, stored in stored_orders.items():
+        order, deadline = accepted[key]
+        try:
+            results[key] = _update(connection, stored, order, deadline, actor, now)
+        except Problem as problem:
+            results[key] = problem
+    return results
+
+
+def _record_new(connection: psycopg.Connection, orders: Sequence[IncomingOrder], actor: str, now: datetime) -> None:
+    queries.save_parts(connection, orders, now)
+    insert_events(
+        connection,
+        EventType.ORDER_RECEIVED,
+        now,
+        actor,
+        [(order.seller_id, order.order_id, 1, {"fulfillmentStatus": order.fulfillment_status}) for order in orders],
+    )
+    with connection.pipeline():
+        for order in orders:
+            _charge(connection, order, min(confirmed_times(order, now)))
+
+
+def _charge(connection: psycopg.Connection, order: IncomingOrder, confirmed_time: datetime) -> None:
+    """Record the charge of an order of which something is confirmed (R10)."""
+    if order.fulfillment_status in CONFIRMED and order.grand_total is not None:
+        told = order.charge.charged_time if order.charge else None
+        insert_charge(connection, order.seller_id, order.order_id, order.grand_total, told or confirmed_time)
+
+
+def _update(  # noqa: PLR0913, PLR0917  # a decision needs all it decides on
+    connection: psycopg.Connection,
+    stored: StoredOrder,
+    order: IncomingOrder,
+    deadline: datetime | None,
+    actor: str,
+    now: datetime,
+) -> Outcome:
+    if is_unchanged(stored, order):
+        if is_said_later(stored, order):
+            queries.note_channel_time(connection, order)
+        return Outcome.UNCHANGED
+    refuse_conflicts(stored, order, deadline, now)
+    same_window = order.ship_by_latest == stored.ship_by_latest
+    queries.update_order(connection, stored, order, stored.confirm_by if same_window else deadline, now)
+    if stored.confirmed_time is None:
+        _charge(connection, order, now)
+    change = {"fulfillmentStatus": {"was": stored.fulfillment_status, "is": order.fulfillment_status}}
+    event = (order.seller_id, order.order_id, stored.version + 1, change)
+    insert_events(connection, EventType.ORDER_UPDATED, now, actor, [event])
+    return Outcome.UPDATED

@@ -1,0 +1,80 @@
+# Webargs has no types.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+"""Strict input: what a request may hold, and where exactly it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import flask
+import orjson
+from marshmallow import ValidationError
+from webargs.flaskparser import FlaskParser
+from webargs.multidictproxy import MultiDictProxy
+
+from service.errors import FieldError, InvalidRequest, MalformedRequest, RequestTooLarge, UnsupportedMediaType
+from service.fields import Integer, Leaf, List
+from service.schema import field_errors
+
+MAX_QUERY_VALUES = 50
+
+
+class QueryInteger(Integer):
+    """Whole number written in a query."""
+
+    def _read(self, value: object) -> int:
+        if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > len("2147483647"):
+            raise ValidationError(f"must be a whole number from {self.minimum} to {self.maximum}")
+        return super()._read(int(value))
+
+
+class QueryList(List[Any]):
+    """Values in a query, repeated or separated by commas."""
+
+    def __init__(self, inner: Leaf[Any], description: str = "", *, example: list[str]) -> None:
+        super().__init__(inner, description, max_items=MAX_QUERY_VALUES, min_items=1, example=example)
+
+    def _deserialize(
+        self, value: object, attr: str | None, data: Mapping[str, Any] | None, **kwargs: object
+    ) -> list[Any]:
+        parts = [part for text in value for part in str(text).split(",")] if isinstance(value, list) else value
+        return super()._deserialize(parts, attr, data, **kwargs)
+
+
+class Parser(FlaskParser):
+    """Refuses what it does not know, and says where each fault is."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {}  # noqa: RUF012  # typed so by webargs; schemas decide
+
+    def load_json(self, req: flask.Request, schema: Any) -> Any:  # noqa: ANN401, ARG002  # webargs gives them no type
+        """Read the body with a parser that refuses NaN, lone surrogates and deep nesting."""
+        if req.mimetype != "application/json":
+            raise UnsupportedMediaType("send the body as application/json")
+        body, limit = req.get_data(), req.max_content_length
+        if req.content_length is None and limit is not None and len(body) >= limit:
+            # Werkzeug cuts a body that comes without its length at the limit, and says nothing.
+            raise RequestTooLarge("send less at a time")
+        try:
+            flask.g.json_body = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise MalformedRequest("the body is not JSON", FieldError(str(error), pointer="")) from error
+        return flask.g.json_body
+
+    def load_querystring(self, req: flask.Request, schema: Any) -> Any:  # noqa: ANN401  # webargs gives them no type
+        """Read the query; a parameter that is no list may come once only."""
+        for name, values in req.args.lists():
+            field = next((each for each in schema.fields.values() if each.data_key == name), None)
+            if len(values) > 1 and field is not None and not isinstance(field, List):
+                error = FieldError("is given more than once", parameter=name)
+                raise InvalidRequest("a parameter is ambiguous", error)
+        return MultiDictProxy(req.args, schema)
+
+    def handle_error(self, error: ValidationError, req: flask.Request, schema: Any, **_: object) -> NoReturn:  # noqa: ANN401, ARG002  # webargs gives them no type
+        """Turn marshmallow's nested messages into a flat list of places."""
+        ((location, messages),) = error.normalized_messages().items()
+        errors = list(field_errors(messages))
+        if location == "query":
+            # A query is flat: `/name`, or `/name/2` for the third of several values.
+            errors = [FieldError(each.detail, parameter=(each.pointer or "/").split("/")[1]) for each in errors]
+        raise InvalidRequest("the input does not fit the contract", *errors) from error
