@@ -1,0 +1,136 @@
+"""The sweep: cancel every order that was not confirmed in time, in small transactions, and keep a ledger (R9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import psycopg
+import structlog
+
+from service.cancellation import queries
+from service.cancellation.queries import CancellationRun, DueOrder
+from service.database import Database
+from service.errors import Overloaded
+
+# A run that has not shown a sign of life for so long has lost its process.
+DEAD_AFTER_S = 300
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a run has left over: locked orders to come back to, and orders that failed."""
+
+    locked: list[DueOrder] = field(default_factory=list["DueOrder"])
+    errors: int = 0
+
+
+def sweep(
+    database: Database, *, requested_by: str, scheduled: bool = False, batch_size: int = 1000
+) -> CancellationRun | None:
+    """Cancel what is due and return the finished run; None when this minute's slot is worked elsewhere.
+
+    Any number of sweeps may run at once: rows decide, not processes. A crash leaves whole batches done and the rest
+    for the next run. Orders locked by a confirmation are waited for at the end; if one stays locked or fails, the run
+    is `PARTIAL`.
+    """
+    with database.operator_transaction() as connection:
+        queries.abandon_dead_runs(connection, DEAD_AFTER_S)
+        run = queries.start_run(connection, requested_by=requested_by, scheduled=scheduled, dry_run=False)
+    if run is None:
+        return None
+    tally = _Tally()
+    try:
+        for batch in _due_batches(database, run, batch_size):
+            _cancel_batch(database, run, batch, tally)
+        skipped = sum(not _cancel_locked(database, run, due, tally) for due in tally.locked)
+    except Exception:
+        with database.operator_transaction() as connection:
+            queries.finish_run(connection, run.run_id, "FAILED", skipped=len(tally.locked), errors=tally.errors)
+        raise
+    state = "PARTIAL" if skipped or tally.errors else "SUCCEEDED"
+    with database.operator_transaction() as connection:
+        return queries.finish_run(connection, run.run_id, state, skipped=skipped, errors=tally.errors)
+
+
+def preview_sweep(database: Database, *, requested_by: str, limit: int) -> tuple[CancellationRun, list[DueOrder]]:
+    """Record a dry run that counts what is due and lists the first of it; nothing is cancelled."""
+    with database.operator_transaction() as connection:
+        run = queries.start_run(connection, requested_by=requested_by, scheduled=False, dry_run=True)
+        if run is None:
+            raise LookupError("a run without a slot cannot be taken")
+        listed: list[DueOrder] = []
+        page: list[DueOrder] = []
+        while page := queries.find_due_orders(connection, run.cutoff, page[-1] if page else None, 10_000):
+            listed += page[: limit - len(listed)]
+            queries.count_progress(connection, run.run_id, len(page), 0)
+        return queries.finish_run(connection, run.run_id, "SUCCEEDED", skipped=0, errors=0), listed
+
+
+def _due_batches(database: Database, run: CancellationRun, batch_size: int) -> Iterator[Sequence[DueOrder]]:
+    """Yield what is due in batches of one seller each. The look goes forward only: what is locked is not met twice."""
+    page: list[DueOrder] = []
+    while True:
+        with database.operator_transaction() as connection:
+            page = queries.find_due_orders(connection, run.cutoff, page[-1] if page else None, batch_size)
+        if not page:
+            return
+        for _, batch in groupby(sorted(page, key=_seller_of), key=_seller_of):
+            yield list(batch)
+
+
+def _seller_of(due: DueOrder) -> str:
+    return due.seller_id
+
+
+def _cancel_batch(database: Database, run: CancellationRun, batch: Sequence[DueOrder], tally: _Tally) -> None:
+    """Cancel a batch in one transaction; if it fails, halve it until the failing order is alone and is recorded."""
+    try:
+        cancelled = _cancel(database, run, batch, found=len(batch))
+    except psycopg.Error as error:
+        if len(batch) == 1:
+            _record_error(database, run, batch[0], error, found=1)
+            tally.errors += 1
+            return
+        middle = len(batch) // 2
+        _cancel_batch(database, run, batch[:middle], tally)
+        _cancel_batch(database, run, batch[middle:], tally)
+    else:
+        tally.locked += [due for due in batch if due.order_id not in cancelled]
+
+
+def _cancel(database: Database, run: CancellationRun, batch: Sequence[DueOrder], *, found: int) -> set[str]:
+    with database.operator_transaction() as connection:
+        order_ids = [due.order_id for due in batch]
+        cancelled = queries.cancel_orders(connection, run, batch[0].seller_id, order_ids)
+        queries.count_progress(connection, run.run_id, found, len(cancelled))
+    return cancelled
+
+
+def _cancel_locked(database: Database, run: CancellationRun, due: DueOrder, tally: _Tally) -> bool:
+    """Wait for an order that was locked, then cancel it if it is still due; False when it stays locked."""
+    try:
+        with database.operator_transaction() as connection:
+            queries.wait_for_order(connection, due.seller_id, due.order_id)
+            cancelled = queries.cancel_orders(connection, run, due.seller_id, [due.order_id])
+            queries.count_progress(connection, run.run_id, 0, len(cancelled))
+    except Overloaded:
+        with database.operator_transaction() as connection:
+            queries.count_progress(connection, run.run_id, 0, 0)  # a sign of life: waiting may take long
+        return False
+    except psycopg.Error as error:
+        _record_error(database, run, due, error, found=0)
+        tally.errors += 1
+    return True
+
+
+def _record_error(database: Database, run: CancellationRun, due: DueOrder, error: psycopg.Error, *, found: int) -> None:
+    reason = error.diag.message_primary or type(error).__name__
+    _log.error("cancellation_failed", order_id=due.order_id, seller_id=due.seller_id, reason=reason)
+    with database.operator_transaction() as connection:
+        queries.insert_error(connection, run.run_id, due.seller_id, due.order_id, reason)
+        # What failed has taken its count with it.
+        queries.count_progress(connection, run.run_id, found, 0)
