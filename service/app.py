@@ -1,0 +1,146 @@
+"""The HTTP application, put together."""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+import uuid
+from importlib.metadata import version
+from typing import Any
+
+import flask
+import orjson
+import structlog
+from flask_swagger_ui import get_swaggerui_blueprint  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  # has no types
+from werkzeug.routing import BaseConverter, UUIDConverter
+
+from service import health
+from service.api import Api, Caller, Context, json_response
+from service.cancellation import routes as cancellation
+from service.database import Database
+from service.ingest import routes as ingest
+from service.orders import routes as orders
+from service.orders.item_schemas import IDENTIFIER
+from service.pagination import PageTokens
+from service.sandbox import routes as sandbox
+from service.sellers.actions import authenticate, seller_exists
+from service.settings import Settings
+from service.shipments import routes as shipments
+
+DOCUMENTATION_PATH = "/docs"
+DOCUMENT_PATH = "/openapi.json"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = structlog.stdlib.get_logger("service.http")
+
+
+def _order_id_schema(_: object) -> dict[str, Any]:
+    return {
+        "description": "The order.",
+        "type": "string",
+        "pattern": IDENTIFIER,
+        "maxLength": 50,
+        "examples": ["902-3159896-1390916"],
+    }
+
+
+def _uuid_schema(_: object) -> dict[str, Any]:
+    return {
+        "description": "Its id.",
+        "type": "string",
+        "format": "uuid",
+        "examples": ["5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11"],
+    }
+
+
+class OrderIdConverter(BaseConverter):
+    """An order's id in a path: what cannot be one is an address that does not exist."""
+
+    regex = IDENTIFIER.strip("^$")
+
+
+def create_app(settings: Settings) -> flask.Flask:
+    """Return the application. It opens no connection before the first request."""
+    app = flask.Flask("service", static_folder=None)
+    app.config.update(
+        API_TITLE="Manage Orders",
+        API_VERSION=version("manage-orders"),
+        OPENAPI_VERSION="3.1.0",
+        MAX_CONTENT_LENGTH=settings.max_request_bytes,
+        API_SPEC_OPTIONS={
+            "info": {"description": _DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}}
+        },
+    )
+    app.url_map.converters["order_id"] = OrderIdConverter
+    database = Database(settings, pool_size=settings.threads)
+    app.extensions["manage-orders"] = Context(
+        settings,
+        database,
+        PageTokens(settings.secret_key),
+        lambda token: _caller(database, settings, token),
+        lambda seller_id: seller_exists(database, seller_id),
+    )
+    api = Api(app)
+    api.register_converter(OrderIdConverter, _order_id_schema)
+    api.register_converter(UUIDConverter, _uuid_schema)
+    for feature in (orders, ingest, shipments, cancellation, health):
+        api.register_blueprint(feature.blueprint)
+    if settings.sandbox:
+        api.register_blueprint(sandbox.blueprint)
+    _serve_documentation(app)
+    app.before_request(_begin)
+    app.after_request(_end)
+    return app
+
+
+_DESCRIPTION = """Find any order of a seller, confirm shipments, and see what is cancelled because it was not confirmed
+in time. The words are those of the Selling Partner API, Orders 2026-01-01; what it has no word for says so.
+
+Send `Authorization: Bearer <token>`. An operator's token names the seller with `sellerId`. Errors are
+`application/problem+json` (RFC 9457) with a `type` that never changes; beside those of the operations there are
+`urn:manage-orders:problem:not-found`, for an address that does not exist, and
+`urn:manage-orders:problem:method-not-allowed`, whose `Allow` header names the methods that the address has.
+
+The operations tagged `sandbox` exist in sandbox mode only; elsewhere their addresses are not found."""
+
+
+def _caller(database: Database, settings: Settings, token: str) -> Caller | None:
+    found = authenticate(database, settings.secret_key, token)
+    return None if found is None else Caller(str(found.token_id), found.seller_id, frozenset(found.scopes))
+
+
+def openapi_document(app: flask.Flask) -> str:
+    """Return the OpenAPI document of an application, as it is served and committed."""
+    api: Api = app.extensions["flask-smorest"]["apis"][""]["ext_obj"]
+    document: dict[str, Any] = api.spec.to_dict()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]  # made when the API was
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _serve_documentation(app: flask.Flask) -> None:
+    document = functools.cache(lambda: openapi_document(app))
+    app.add_url_rule(DOCUMENT_PATH, "openapi", lambda: json_response(document()))
+    options = {"app_name": "Manage Orders", "validatorUrl": None, "displayRequestDuration": True}
+    app.register_blueprint(get_swaggerui_blueprint(DOCUMENTATION_PATH, DOCUMENT_PATH, config=options))
+
+
+def _begin() -> None:
+    sent = flask.request.headers.get("X-Request-Id", "")
+    flask.g.request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+    flask.g.started = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=flask.g.request_id)
+
+
+def _end(response: flask.Response) -> flask.Response:
+    response.headers["X-Request-Id"] = flask.g.request_id
+    rule = flask.request.url_rule
+    # The rule and not the address: a query may hold what somebody searched for.
+    _log.info(
+        "request",
+        method=flask.request.method,
+        route=rule.rule if rule else None,
+        status=response.status_code,
+        duration_ms=round(1000 * (time.perf_counter() - flask.g.started), 1),
+    )
+    return response

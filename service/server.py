@@ -1,0 +1,54 @@
+"""The API's worker processes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from service.app import create_app
+from service.logs import configure_logs
+from service.settings import Settings
+
+
+class _Log(Logger):
+    """What gunicorn itself has to say, where the service's logs go: its own configuration writes to standard output."""
+
+    def setup(self, cfg: Config) -> None:
+        """Leave the messages to the root logger."""
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.propagate = True
+            log.setLevel(logging.WARNING)
+
+
+class Server(BaseApplication):
+    """Gunicorn with the service's settings: each worker makes its own application, so that nothing crosses a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Configure gunicorn. Its control socket and access log are off: the service logs requests itself."""
+        options: dict[str, Any] = {
+            "bind": f"[{self._settings.host}]:{self._settings.port}",  # with brackets, any kind of address will do
+            "workers": self._settings.workers,
+            "worker_class": "gthread",
+            "threads": self._settings.threads,
+            "control_socket_disable": True,
+            "proc_name": "manage-orders",
+            "logger_class": _Log,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> flask.Flask:  # pyright: ignore[reportIncompatibleMethodOverride]  # gunicorn narrows WSGI's types
+        """Make the application of one worker."""
+        configure_logs(self._settings.log_level)
+        return create_app(self._settings)
