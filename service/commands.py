@@ -1,0 +1,176 @@
+"""The commands that read and change data: each talks to the database that `DATABASE_URL` or a running `up` names."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import click
+import psycopg
+from marshmallow import ValidationError
+from psycopg import errors as pg
+from psycopg.conninfo import make_conninfo
+
+from service.cancellation.actions import preview_sweep, sweep
+from service.database import Database, newest_schema_version, schema_version, upgrade_schema
+from service.fields import Timestamp
+from service.ingest.jobs import Refusal, import_orders
+from service.ingest.schemas import read_line
+from service.sandbox.actions import enter_sandbox, move_clock
+from service.sandbox.queries import find_clock
+from service.schema import field_errors
+from service.sellers import queries as sellers
+from service.settings import Settings, SettingsError
+
+# What a command ends with: 0 when all is done, 1 when it failed, 2 when it was called wrongly, and this one.
+DONE_IN_PART = 3
+COMMAND_LINE = "command-line"
+
+settings_of = click.make_pass_decorator(Settings)
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the connections of one command, or say why there are none."""
+    if not settings.database_url:
+        raise SettingsError("DATABASE_URL is not set, and no `manage-orders up` is running in this folder")
+    _refuse_unusable(settings.database_url)
+    database = Database(settings, pool_size=2)
+    if settings.sandbox:
+        enter_sandbox(database)
+    return database
+
+
+def _refuse_unusable(url: str) -> None:
+    """Say what is wrong with a database, where the pool could only say that it got no connection in time."""
+    with psycopg.connect(make_conninfo(url, connect_timeout=10), autocommit=True) as connection:
+        try:
+            for statement in (b"SET ROLE manage_orders_operator", b"SET ROLE manage_orders_service"):
+                connection.execute(statement)
+            version = schema_version(connection)
+        except pg.InvalidParameterValue:  # there are no such roles, so nothing has ever been migrated
+            version = None
+        except pg.InsufficientPrivilege as error:
+            user = connection.info.user
+            raise click.ClickException(
+                f"{error.diag.message_primary}: GRANT manage_orders_service, manage_orders_operator TO {user}"
+            ) from error
+    if version != newest_schema_version():
+        raise click.ClickException("the tables are not those of this version: run `manage-orders db upgrade`")
+
+
+@click.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command(epilog="Example: manage-orders db upgrade")
+@settings_of
+def upgrade(settings: Settings) -> None:
+    """Create or migrate the tables, as the role of DATABASE_OWNER_URL (or DATABASE_URL)."""
+    url = settings.database_owner_url or settings.require("database_url").database_url
+    upgrade_schema(url)
+    click.echo("The tables are current.")
+
+
+@click.command(name="import", epilog="Example: manage-orders import orders.ndjson --create-sellers")
+@click.argument("file", type=click.File("rb"))
+@click.option("--create-sellers", is_flag=True, help="Create the sellers that are not known yet.")
+@settings_of
+def import_(settings: Settings, file: BinaryIO, *, create_sellers: bool) -> None:
+    """Import orders from FILE, or from standard input when it is "-".
+
+    FILE is NDJSON: an Orders 2026-01-01 Order object a line, with its sellerId. Lines that cannot be taken are reported
+    on standard error and the others go in; the command then ends with 3. Importing a file again changes nothing.
+    """
+
+    def report(refusal: Refusal) -> None:
+        places = "; ".join(f"{error.pointer or '(line)'} {error.detail}" for error in refusal.problem.errors)
+        reason = f"{refusal.problem.detail}: {places}" if places else refusal.problem.detail
+        click.echo(f"line {refusal.line_number}: {reason}", err=True)
+
+    size = Path(file.name).stat().st_size if file.name != "<stdin>" else None
+    shows_progress = size is not None and sys.stderr.isatty()
+    bar = click.progressbar(length=size or 0, label="Importing", file=sys.stderr) if shows_progress else nullcontext()
+    with open_database(settings).closing() as database, bar as progress:
+        summary = import_orders(
+            database,
+            file,
+            read_line,
+            actor=COMMAND_LINE,
+            create_missing_sellers=sellers.insert_missing_sellers if create_sellers else None,
+            on_refusal=report,
+            on_progress=progress.update if progress else lambda _: None,
+        )
+    click.echo(
+        f"{summary.lines} orders: {summary.created} created, {summary.updated} updated, "
+        f"{summary.unchanged} unchanged, {summary.refused} refused"
+    )
+    if summary.refused:
+        click.get_current_context().exit(DONE_IN_PART)
+
+
+@click.command(name="sweep", epilog="Example: manage-orders sweep --dry-run")
+@click.option("--dry-run", is_flag=True, help="List what would be cancelled, and cancel nothing.")
+@settings_of
+def sweep_(settings: Settings, *, dry_run: bool) -> None:
+    """Cancel the orders that were not confirmed in time, now.
+
+    Ends with 3 when some orders stayed locked or failed; the next run takes them.
+    """
+    with open_database(settings).closing() as database:
+        if dry_run:
+            run, due = preview_sweep(database, requested_by=COMMAND_LINE, limit=sys.maxsize)
+            for order in due:
+                click.echo(f"{order.seller_id}\t{order.order_id}\t{utc(order.confirm_by)}")
+            click.echo(f"{run.found_count} orders would be cancelled", err=True)
+            return
+        done = sweep(database, requested_by=COMMAND_LINE, batch_size=settings.sweep_batch_size)
+    if done is None:
+        raise click.ClickException("the run was not started")
+    click.echo(
+        f"{done.state}: {done.found_count} due, {done.cancelled_count} cancelled, {done.skipped_count} skipped, "
+        f"{done.error_count} failed (run {done.run_id})"
+    )
+    if done.state != "SUCCEEDED":
+        click.get_current_context().exit(DONE_IN_PART)
+
+
+@click.group()
+def sandbox() -> None:
+    """Move the clock of a sandbox."""
+
+
+@sandbox.command(epilog="Example: manage-orders sandbox clock 2026-03-14T07:59:00Z")
+@click.argument("now", required=False)
+@click.option("--reset", is_flag=True, help="Put the clock back to real time.")
+@settings_of
+def clock(settings: Settings, *, now: str | None, reset: bool) -> None:
+    """Show the clock, or move it to NOW, a date and time with an offset."""
+    if now and reset:
+        raise click.UsageError("give either NOW or --reset")
+    if not settings.sandbox:
+        raise SettingsError("MANAGE_ORDERS_SANDBOX is not 1: the clock moves in the sandbox only")
+    try:
+        instant = Timestamp().deserialize(now) if now else None
+    except ValidationError as error:
+        raise click.BadParameter(text_of(error), param_hint="NOW") from error
+    with open_database(settings).closing() as database:
+        if now or reset:
+            shown = move_clock(database, instant)
+        else:
+            with database.connection() as connection:
+                shown = find_clock(connection)
+    click.echo(f"{utc(shown.now)} ({shown.clock_offset.total_seconds():+.0f} s from real time)")
+
+
+def text_of(error: ValidationError) -> str:
+    """Return what is wrong with a value."""
+    return "; ".join(each.detail for each in field_errors(cast("object", error.messages)))
+
+
+def utc(instant: datetime) -> str:
+    """Return an instant as commands print it."""
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
