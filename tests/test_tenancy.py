@@ -1,0 +1,435 @@
+"""One seller never sees, changes or learns of what belongs to another: held by the database, and by every route."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flask
+import psycopg
+import pytest
+from psycopg import sql
+from werkzeug.test import TestResponse
+
+from service.app import create_app
+from service.database import Database
+from service.sellers.actions import authenticate, create_token
+from service.sellers.queries import revoke_token
+from service.settings import Settings
+from tests.conftest import NOW, OTHER_SELLER, SECRET_KEY, SELLER, ApiClient, confirmation, order_document
+
+# Found by the name of their column, not listed: a new table is held to the same rules.
+SELLER_TABLES = """
+    SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'seller_id'
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' ORDER BY c.relname
+"""
+# Their keys begin otherwise: a token is found before its seller is known.
+NOT_KEYED_BY_SELLER = {"tokens"}
+PRIVATE_TITLE = "Nobody else's teapot"
+
+
+def seller_tables(owner: psycopg.Connection) -> list[str]:
+    return [row[0] for row in owner.execute(SELLER_TABLES)]
+
+
+def all_rows(connection: psycopg.Connection, table: str) -> list[tuple[Any, ...]]:
+    return connection.execute(sql.SQL("SELECT seller_id FROM {}").format(sql.Identifier(table))).fetchall()
+
+
+@pytest.fixture
+def rows_of_two(
+    owner: psycopg.Connection,
+    client_of: Callable[[str | None], ApiClient],
+    set_clock: Callable[[object], object],
+) -> dict[str, str]:
+    """Put rows of both sellers into every table that has a seller, and return an order of each."""
+    set_clock(NOW)
+    orders: dict[str, str] = {}
+    for seller_id in (SELLER, OTHER_SELLER):
+        client = client_of(seller_id)
+        product = {"title": PRIVATE_TITLE if seller_id == SELLER else "Mug"}
+        order = order_document(orderItems=[{"orderItemId": "1", "quantityOrdered": 2, "product": product}])
+        orders[seller_id] = order["orderId"]
+        assert client.post("/v1/orders", order).status_code == 201
+        shipped = confirmation(orderItems=[{"orderItemId": "1", "quantity": 1}])
+        assert client.post(f"/v1/orders/{order['orderId']}/shipment-confirmations", shipped).status_code == 201
+        owner.execute(
+            """
+            WITH run AS (
+                INSERT INTO cancellation_runs (dry_run, state, requested_by, cutoff, finished_time)
+                VALUES (false, 'PARTIAL', 'test', now(), now()) RETURNING run_id
+            )
+            INSERT INTO cancellation_errors (seller_id, order_id, run_id, error)
+            SELECT %s, %s, run_id, 'made up' FROM run
+            """,
+            (seller_id, order["orderId"]),
+        )
+    return orders
+
+
+def test_row_security_is_on_and_forced_on_every_table_with_a_seller(
+    database: Database, owner: psycopg.Connection
+) -> None:
+    del database
+    tables = seller_tables(owner)
+    loose = owner.execute(
+        "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND NOT (relrowsecurity AND relforcerowsecurity)",
+        (tables,),
+    ).fetchall()
+
+    assert {"orders", "order_items", "packages", "package_items", "charges", "order_events"} <= set(tables)
+    assert loose == []
+
+
+def test_every_key_and_foreign_key_of_a_sellers_table_begins_with_the_seller(owner: psycopg.Connection) -> None:
+    reference = {"sellers", "marketplaces", "cancellation_runs"}
+    keys = owner.execute(
+        """
+        SELECT t.relname, k.conname, k.contype, f.relname,
+            (SELECT attname FROM pg_attribute WHERE attrelid = k.conrelid AND attnum = k.conkey[1])
+        FROM pg_constraint k JOIN pg_class t ON t.oid = k.conrelid LEFT JOIN pg_class f ON f.oid = k.confrelid
+        WHERE k.contype IN ('p', 'u', 'x', 'f') AND t.relname = ANY(%s)
+        """,
+        (seller_tables(owner),),
+    ).fetchall()
+    wrong = [
+        name
+        for table, name, kind, target, first in keys
+        if first != "seller_id" and table not in NOT_KEYED_BY_SELLER and not (kind == "f" and target in reference)
+    ]
+
+    assert {kind for _, _, kind, _, _ in keys} >= {"p", "f"}
+    assert wrong == []
+
+
+def test_the_roles_of_the_service_own_nothing_and_pass_no_policy(owner: psycopg.Connection) -> None:
+    roles = owner.execute(
+        "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication FROM pg_roles "
+        "WHERE rolname IN ('manage_orders_service', 'manage_orders_operator')"
+    ).fetchall()
+    owned = owner.execute(
+        "SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) LIKE 'manage_orders_%' "
+        "UNION ALL SELECT proname FROM pg_proc WHERE pg_get_userbyid(proowner) LIKE 'manage_orders_%' "
+        "UNION ALL SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) LIKE 'manage_orders_%'"
+    ).fetchall()
+    member = owner.execute("SELECT pg_has_role('manage_orders_service', 'manage_orders_operator', 'member')").fetchone()
+
+    assert roles == [(False,) * 6] * 2
+    assert owned == []
+    assert member == (False,)
+
+
+def test_a_connection_of_the_service_works_as_the_service_role(database: Database) -> None:
+    with database.seller_transaction(SELLER) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("manage_orders_service",)
+
+
+def test_a_query_without_a_condition_shows_one_sellers_rows_only(
+    database: Database, owner: psycopg.Connection, rows_of_two: dict[str, str]
+) -> None:
+    del rows_of_two
+    for table in seller_tables(owner):
+        there = {row[0] for row in all_rows(owner, table)}
+        assert {SELLER, OTHER_SELLER} <= there, f"{table} has no rows of both sellers: this test would prove nothing"
+        for seller_id in (SELLER, OTHER_SELLER):
+            with database.seller_transaction(seller_id) as connection:
+                assert {row[0] for row in all_rows(connection, table)} == {seller_id}, table
+
+
+def test_without_a_seller_no_row_shows(
+    database: Database, owner: psycopg.Connection, rows_of_two: dict[str, str]
+) -> None:
+    del rows_of_two
+    for table in seller_tables(owner):
+        with database.connection() as connection:
+            assert all_rows(connection, table) == [], table
+        for nobody in ("", "%", "A3NOBODY"):
+            with database.seller_transaction(nobody) as connection:
+                assert all_rows(connection, table) == [], table
+
+
+def test_an_operator_sees_the_rows_of_both(database: Database, rows_of_two: dict[str, str]) -> None:
+    with database.operator_transaction() as connection:
+        assert {row[0] for row in all_rows(connection, "orders")} == rows_of_two.keys()
+
+
+def test_a_row_of_another_seller_cannot_be_written(
+    database: Database, owner: psycopg.Connection, rows_of_two: dict[str, str]
+) -> None:
+    del rows_of_two
+    for table in seller_tables(owner):
+        writable = owner.execute(
+            "SELECT has_table_privilege('manage_orders_service', %s, 'INSERT')", (table,)
+        ).fetchone()
+        if writable == (True,):
+            copied = sql.SQL("CREATE TEMPORARY TABLE mine ON COMMIT DROP AS SELECT * FROM {}").format(
+                sql.Identifier(table)
+            )
+            steal = sql.SQL("INSERT INTO {} SELECT * FROM mine").format(sql.Identifier(table))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):  # noqa: PT012, SIM117  # one transaction
+                with database.seller_transaction(SELLER) as connection:
+                    connection.execute(copied)
+                    connection.execute("UPDATE mine SET seller_id = %s", (OTHER_SELLER,))
+                    connection.execute(steal)
+
+
+def test_a_row_of_another_seller_cannot_be_changed_taken_or_given_away(
+    database: Database, rows_of_two: dict[str, str]
+) -> None:
+    with database.seller_transaction(SELLER) as connection:
+        changed = connection.execute(
+            "UPDATE orders SET version = version WHERE order_id = %s", (rows_of_two[OTHER_SELLER],)
+        )
+        assert changed.rowcount == 0
+        locked = connection.execute(
+            "SELECT 1 FROM orders WHERE order_id = %s FOR UPDATE", (rows_of_two[OTHER_SELLER],)
+        ).fetchall()
+        assert locked == []
+    for table in ("orders", "order_items", "packages"):
+        give = sql.SQL("UPDATE {} SET seller_id = %s").format(sql.Identifier(table))
+        with (
+            pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+            database.seller_transaction(SELLER) as connection,
+        ):
+            connection.execute(give, (OTHER_SELLER,))
+
+
+def test_history_charges_and_orders_are_never_deleted_or_rewritten_by_the_service(database: Database) -> None:
+    forbidden = [
+        "DELETE FROM orders", "DELETE FROM packages", "DELETE FROM package_items", "DELETE FROM charges",
+        "DELETE FROM order_events", "UPDATE charges SET amount = 0", "UPDATE order_events SET actor = 'x'",
+        "TRUNCATE orders", "UPDATE sandbox_clock SET clock_offset = '1 day'", "INSERT INTO sellers VALUES ('x', 'x')",
+        "UPDATE tokens SET revoked_time = NULL", "SET LOCAL row_security = off; SELECT * FROM orders",
+    ]  # fmt: skip
+    for statement in forbidden:
+        with (
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+            database.seller_transaction(SELLER) as connection,
+        ):
+            connection.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]  # literals of a list
+
+
+def test_the_seller_does_not_survive_into_the_next_transaction_of_a_connection(
+    settings: Settings, database: Database, rows_of_two: dict[str, str]
+) -> None:
+    del database, rows_of_two
+    single = Database(settings, pool_size=1)
+    try:
+        with single.seller_transaction(SELLER) as connection:
+            first = connection.info.backend_pid
+            assert all_rows(connection, "orders")
+        with single.connection() as connection:
+            assert connection.info.backend_pid == first
+            assert all_rows(connection, "orders") == []
+        with single.operator_transaction() as connection:
+            assert len(all_rows(connection, "orders")) == 2
+        with single.connection() as connection:
+            assert connection.execute("SELECT current_user").fetchone() == ("manage_orders_service",)
+            assert all_rows(connection, "orders") == []
+    finally:
+        single.close()
+
+
+# What is stored of tokens.
+
+
+def test_a_token_is_stored_as_a_keyed_hash_and_nowhere_in_the_clear(
+    database: Database, owner: psycopg.Connection
+) -> None:
+    _, token = create_token(database, SECRET_KEY, seller_id=SELLER, name="test")
+    (row,) = owner.execute("SELECT tokens::text, token_hash FROM tokens").fetchall()
+
+    assert token not in row[0]
+    assert token.removeprefix("mo_") not in row[0]
+    assert token.encode().hex() not in row[0]
+    assert len(row[1]) == 32
+
+
+def test_a_token_is_worth_nothing_under_another_secret_key(database: Database) -> None:
+    _, token = create_token(database, SECRET_KEY, seller_id=SELLER, name="test")
+
+    assert authenticate(database, SECRET_KEY, token) is not None
+    assert authenticate(database, "another key that is long enough!", token) is None
+
+
+def test_a_revoked_token_stops_at_once(seller: ApiClient, database: Database, owner: psycopg.Connection) -> None:
+    assert seller.get("/v1/orders").status_code == 200
+    ((token_id,),) = owner.execute("SELECT token_id FROM tokens").fetchall()
+    with database.operator_transaction() as connection:
+        assert revoke_token(connection, token_id)
+    with database.operator_transaction() as connection:
+        assert not revoke_token(connection, token_id)
+
+    assert seller.get("/v1/orders").status_code == 401
+
+
+def test_a_seller_cannot_hold_the_scope_of_operators(database: Database) -> None:
+    with pytest.raises(Exception, match="cannot have operations"):
+        create_token(database, SECRET_KEY, seller_id=SELLER, name="test", scopes=["operations"])
+
+
+# Every route with every kind of caller.
+
+
+@dataclass(frozen=True)
+class Call:
+    """How to call a route well, if the caller may."""
+
+    scope: str | None
+    body: object = None
+    of_seller: bool = True
+
+
+def calls(order_id: str) -> dict[tuple[str, str], Call]:
+    """Return how to call each route; a route that is not here fails the test that walks them."""
+    order = order_document(orderId=order_id)
+    run = Call("operations", of_seller=False)
+    return {
+        ("GET", "/v1/orders"): Call("orders:read"),
+        ("POST", "/v1/orders"): Call("orders:write", order),
+        ("GET", "/v1/orders/<order_id:order_id>"): Call("orders:read"),
+        ("POST", "/v1/orders/<order_id:order_id>/shipment-confirmations"): Call("shipments:write", confirmation("9")),
+        ("GET", "/v1/cancellation-runs"): run,
+        ("POST", "/v1/cancellation-runs"): Call("operations", {"dryRun": True}, of_seller=False),
+        ("GET", "/v1/cancellation-runs/<uuid:run_id>"): run,
+        ("GET", "/v1/sandbox/clock"): run,
+        ("PUT", "/v1/sandbox/clock"): Call("operations", {"now": NOW.isoformat()}, of_seller=False),
+        ("DELETE", "/v1/sandbox/clock"): run,
+        ("GET", "/health/live"): Call(None, of_seller=False),
+        ("GET", "/health/ready"): Call(None, of_seller=False),
+        ("GET", "/openapi.json"): Call(None, of_seller=False),
+        ("GET", "/docs/"): Call(None, of_seller=False),
+        ("GET", "/docs/<path:path>"): Call(None, of_seller=False),
+    }
+
+
+ROUTES = sorted(
+    (method, rule.rule)
+    for rule in create_app(
+        Settings(database_url="postgresql://", secret_key="-" * 32, sandbox=True)
+    ).url_map.iter_rules()
+    for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+)
+
+
+def test_the_matrix_knows_every_route() -> None:
+    assert set(ROUTES) == calls("x").keys()
+
+
+@pytest.mark.parametrize(("method", "rule"), ROUTES)
+def test_a_route_lets_nobody_in_who_may_not_and_tells_them_nothing(  # noqa: C901  # a step for each way in
+    method: str, rule: str, app: flask.Flask, database: Database, rows_of_two: dict[str, str], owner: psycopg.Connection
+) -> None:
+    victim, thief = SELLER, OTHER_SELLER
+    order_id = rows_of_two[victim]
+    call = calls(order_id)[method, rule]
+    run_id = owner.execute("SELECT run_id FROM cancellation_runs").fetchall()[0][0]
+    path = rule.replace("<order_id:order_id>", order_id).replace("<uuid:run_id>", str(run_id))
+    path = path.replace("<path:path>", "index.html")
+
+    def token(seller_id: str | None, scopes: list[str] | None = None) -> str:
+        return create_token(database, SECRET_KEY, seller_id=seller_id, name="test", scopes=scopes)[1]
+
+    def revoked() -> str:
+        token_id, text = create_token(database, SECRET_KEY, seller_id=victim, name="test")
+        with database.operator_transaction() as connection:
+            revoke_token(connection, token_id)
+        return text
+
+    def send(authorization: str | None, query: dict[str, str] | None = None) -> TestResponse:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return app.test_client().open(path, method=method, headers=headers, query_string=query, json=call.body)
+
+    def state() -> list[tuple[Any, ...]]:
+        return owner.execute("SELECT orders::text FROM orders WHERE seller_id = %s", (victim,)).fetchall()
+
+    if call.scope is None:
+        response = send(None)
+        assert response.status_code == 200
+        assert PRIVATE_TITLE not in response.text
+        return
+
+    before = state()
+    good = token(victim if call.of_seller else None)
+    other_scopes = ["orders:read", "orders:write", "shipments:write", "operations"]
+    other_scopes.remove(call.scope)
+    foreign = f"Bearer {token(thief)}"
+    without_scope = token(victim, [each for each in other_scopes if each != "operations"])
+    refused: list[tuple[str, TestResponse, set[int]]] = [
+        ("no token", send(None), {401}),
+        ("an empty token", send("Bearer "), {401}),
+        ("a made-up token", send("Bearer mo_" + "x" * 43), {401}),
+        ("another scheme", send(f"Basic {good}"), {401}),
+        ("a token and more", send(f"Bearer {good} {good}"), {401}),
+        ("a token in capitals", send(f"Bearer {good.upper()}"), {401}),
+        ("a long token", send("Bearer " + "x" * 10_000), {401}),
+        ("a token of strange characters", send("Bearer \u00ff\u0080"), {401}),
+        ("a revoked token", send(f"Bearer {revoked()}"), {401}),
+        ("a token without the scope", send(f"Bearer {without_scope}"), {403}),
+    ]
+    if call.of_seller:
+        refused += [
+            ("an operator without the scope", send(f"Bearer {token(None, other_scopes)}", {"sellerId": victim}), {403}),
+            ("a seller who names another", send(foreign, {"sellerId": victim}), {404}),
+            ("a seller who names nobody known", send(foreign, {"sellerId": "A9NOBODY"}), {404}),
+            ("an operator who names none", send(f"Bearer {token(None)}"), {422}),
+            ("an operator who names nobody known", send(f"Bearer {token(None)}", {"sellerId": "A9NOBODY"}), {404}),
+        ]
+        if "order_id" in rule:
+            refused.append(("another seller", send(foreign), {404}))
+    else:
+        refused.append(("a seller", send(foreign), {403}))
+    for who, response, expected in refused:
+        assert response.status_code in expected, (who, response.status_code, response.text[:300])
+        assert response.mimetype == "application/problem+json", who
+        assert PRIVATE_TITLE not in response.text, who
+        assert ("WWW-Authenticate" in response.headers) == (response.status_code == 401), who
+    assert state() == before, "somebody who may not has changed an order"
+
+    own = send(foreign) if call.of_seller and "order_id" not in rule else None
+    if own is not None:
+        assert own.status_code in {200, 201}, own.text
+        assert PRIVATE_TITLE not in own.text
+        assert state() == before, "the order of the same id belongs to another seller"
+    answered = send(f"bearer {good}")
+    assert answered.status_code in {200, 201, 409}, answered.text
+    if call.of_seller:
+        answered = send(f"Bearer {token(None)}", {"sellerId": victim})
+        assert answered.status_code in {200, 201, 409}, answered.text
+
+
+def test_an_order_of_another_seller_and_one_that_does_not_exist_are_told_alike(
+    other_seller: ApiClient, rows_of_two: dict[str, str]
+) -> None:
+    def told(order_id: str) -> dict[str, Any]:
+        body = other_seller.get(f"/v1/orders/{order_id}").get_json()
+        return {key: str(text).replace(order_id, "") for key, text in body.items() if key != "requestId"}
+
+    assert told(rows_of_two[SELLER]) == told("902-9999999-9999999")
+
+
+def test_two_sellers_may_have_orders_of_the_same_id(
+    other_seller: ApiClient, seller: ApiClient, rows_of_two: dict[str, str]
+) -> None:
+    order_id = rows_of_two[SELLER]
+    created = other_seller.post("/v1/orders", order_document(orderId=order_id))
+
+    assert created.status_code == 201
+    assert created.get_json()["sellerId"] == OTHER_SELLER
+    assert seller.get(f"/v1/orders/{order_id}").get_json()["sellerId"] == SELLER
+
+
+def test_a_seller_named_in_an_order_is_the_tokens_own(
+    seller: ApiClient, operator: ApiClient, set_clock: Callable[[object], object]
+) -> None:
+    set_clock(NOW)
+    assert seller.post("/v1/orders", order_document(sellerId=OTHER_SELLER)).status_code == 404
+    assert operator.post("/v1/orders", order_document(sellerId="A9NOBODY")).status_code == 404
+    assert operator.post("/v1/orders", order_document(sellerId=SELLER), sellerId=OTHER_SELLER).status_code == 422
+    assert operator.post("/v1/orders", order_document(sellerId=OTHER_SELLER)).status_code == 201
+
+
+def test_a_run_that_does_not_exist_is_not_found(operator: ApiClient) -> None:
+    assert operator.get(f"/v1/cancellation-runs/{uuid.uuid4()}").status_code == 404
