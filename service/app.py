@@ -91,6 +91,7 @@ def create_app(settings: Settings) -> flask.Flask:
     _serve_documentation(app)
     app.before_request(_begin)
     app.after_request(_end)
+    app.teardown_request(_forget)
     return app
 
 
@@ -121,7 +122,15 @@ def _serve_documentation(app: flask.Flask) -> None:
     document = functools.cache(lambda: openapi_document(app))
     app.add_url_rule(DOCUMENT_PATH, "openapi", lambda: json_response(document()))
     options = {"app_name": "Manage Orders", "validatorUrl": None, "displayRequestDuration": True}
-    app.register_blueprint(get_swaggerui_blueprint(DOCUMENTATION_PATH, DOCUMENT_PATH, config=options))
+    page = get_swaggerui_blueprint(DOCUMENTATION_PATH, DOCUMENT_PATH, config=options)
+    page.after_request(_load_from_here_only)
+    app.register_blueprint(page)
+
+
+def _load_from_here_only(response: flask.Response) -> flask.Response:
+    # The page's own script and styles are inline.
+    response.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline' data:"
+    return response
 
 
 def _begin() -> None:
@@ -130,6 +139,11 @@ def _begin() -> None:
     flask.g.started = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=flask.g.request_id)
+
+
+def _forget(_: BaseException | None) -> None:
+    # The thread goes on to other work, which is not this request's.
+    structlog.contextvars.clear_contextvars()
 
 
 def _end(response: flask.Response) -> flask.Response:

@@ -14,10 +14,13 @@ from webargs.flaskparser import FlaskParser
 from webargs.multidictproxy import MultiDictProxy
 
 from service.errors import FieldError, InvalidRequest, MalformedRequest, RequestTooLarge, UnsupportedMediaType
-from service.fields import Integer, Leaf, List
-from service.schema import field_errors
+from service.fields import Integer, Leaf, List, Text
+from service.schema import Schema, field_errors
 
 MAX_QUERY_VALUES = 50
+MAX_RESULTS_PER_PAGE = 100
+DEFAULT_RESULTS_PER_PAGE = 50
+PAGE_TOKEN_EXAMPLE = "WyI0ZjUzY2RhMThjMmJhYTBjMDM1NGJiNWY5YTNlY2JlNSJd.bGV0dGVycw"  # noqa: S105  # an example
 
 
 class QueryInteger(Integer):
@@ -40,6 +43,21 @@ class QueryList(List[Any]):
     ) -> list[Any]:
         parts = [part for text in value for part in str(text).split(",")] if isinstance(value, list) else value
         return super()._deserialize(parts, attr, data, **kwargs)
+
+
+class PageQuery(Schema):
+    """Query of every operation that answers with a page."""
+
+    max_results_per_page = QueryInteger(
+        "Results in a page; 50 when left out.", minimum=1, maximum=MAX_RESULTS_PER_PAGE, example=50
+    )
+    pagination_token = Text("The `nextToken` of the page before.", max_length=2000, example=PAGE_TOKEN_EXAMPLE)
+
+
+class PaginationSchema(Schema):
+    """Where the next page begins."""
+
+    next_token = Text("Send it as `paginationToken`, with the same filters.", max_length=2000)
 
 
 class Parser(FlaskParser):

@@ -321,12 +321,24 @@ def test_what_a_confirmation_lacks_is_named(name: str, seller: ApiClient, receiv
 
 
 def test_every_fault_of_a_confirmation_is_told_at_once(seller: ApiClient, received: dict[str, Any]) -> None:
-    fields = {"carrierCode": "Other", "orderItems": [units("1", 1), units("1", 0)], "trackingNumber": ""}
+    fields = {"carrierCode": "Other", "orderItems": [units("1", 1), units("1", 0)], "trackingNumber": 7}
     told = refusal(confirm(seller, received, fields), 422, "invalid-request")
     assert set(told) == {"/packageReferenceId", "/shipDate", "/orderItems/1/quantity", "/trackingNumber"}
 
     whole = confirmation(carrierCode="Other", orderItems=[units("1", 1), units("1", 1)])
     assert set(refusal(confirm(seller, received, whole), 422, "invalid-request")) == {"/orderItems", "/carrierName"}
+
+
+def test_empty_text_is_what_the_seller_does_not_have(seller: ApiClient, received: dict[str, Any]) -> None:
+    path = f"/v1/orders/{received['orderId']}/shipment-confirmations"
+    with_empty = confirmation(carrierName="", shippingMethod="", trackingNumber="")
+    response = seller.post(path, with_empty)
+    assert response.status_code == 201
+    (package,) = response.get_json()["packages"]
+    assert package.keys().isdisjoint({"shippingService", "trackingNumber"})
+    assert package["carrier"] == "UPS"
+    without = {key: value for key, value in with_empty.items() if value}
+    assert seller.post(path, without).status_code == 200
 
 
 def test_a_carrier_without_a_code_is_named(seller: ApiClient, received: dict[str, Any]) -> None:

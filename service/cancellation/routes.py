@@ -12,20 +12,17 @@ from service.cancellation.queries import find_errors, find_run, find_runs
 from service.cancellation.schemas import (
     MAX_LISTED,
     RUN_EXAMPLE,
-    TOKEN_EXAMPLE,
     CancellationRunDetailSchema,
     CancellationRunPageSchema,
     CancellationRunRequestSchema,
-    ListCancellationRunsQuery,
     due_json,
     run_json,
 )
 from service.errors import NotFound
+from service.input import DEFAULT_RESULTS_PER_PAGE, PAGE_TOKEN_EXAMPLE, PageQuery
 from service.problems import OPERATIONS
 
 blueprint = Blueprint("cancellation", __name__, description="Orders not confirmed in time are cancelled.")
-
-DEFAULT_RESULTS_PER_PAGE = 50
 
 
 @blueprint.post("/v1/cancellation-runs")
@@ -61,11 +58,11 @@ def start_cancellation_run(body: dict[str, Any]) -> tuple[dict[str, Any], int, d
 
 @blueprint.get("/v1/cancellation-runs")
 @blueprint.requires(OPERATIONS)
-@blueprint.arguments(ListCancellationRunsQuery, location="query")
+@blueprint.arguments(PageQuery, location="query")
 @blueprint.response(
     200,
     CancellationRunPageSchema(),
-    example={"cancellationRuns": [RUN_EXAMPLE], "pagination": {"nextToken": TOKEN_EXAMPLE}},
+    example={"cancellationRuns": [RUN_EXAMPLE], "pagination": {"nextToken": PAGE_TOKEN_EXAMPLE}},
 )
 def list_cancellation_runs(query: dict[str, Any]) -> dict[str, Any]:
     """List the runs of the sweep, the newest first."""

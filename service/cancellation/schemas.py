@@ -6,13 +6,11 @@ from typing import Any
 
 from service.cancellation.queries import CancellationRun, DueOrder
 from service.fields import Boolean, Choice, Integer, List, Nested, Text, Timestamp
-from service.input import QueryInteger
+from service.input import MAX_RESULTS_PER_PAGE, PaginationSchema
 from service.schema import Schema
 
 MAX_LISTED = 1000
-MAX_RESULTS_PER_PAGE = 100
 RUN_STATES = ("RUNNING", "SUCCEEDED", "PARTIAL", "FAILED", "ABANDONED")
-TOKEN_EXAMPLE = "WyI3YzRhOGQwOWNhMzc2MmFmNjFlNTk1MjA5NDNkYzI2NCJd.bGV0dGVycw"  # noqa: S105  # an example
 
 
 class CancellationRunSchema(Schema):
@@ -65,26 +63,11 @@ class CancellationRunRequestSchema(Schema):
     dry_run = Boolean("true: cancel nothing, and list what is due.", example=True)
 
 
-class ListCancellationRunsQuery(Schema):
-    """Which page of the ledger to show."""
-
-    max_results_per_page = QueryInteger(
-        "Runs in a page; 50 when left out.", minimum=1, maximum=MAX_RESULTS_PER_PAGE, example=50
-    )
-    pagination_token = Text("The `nextToken` of the page before.", max_length=2000, example=TOKEN_EXAMPLE)
-
-
-class CancellationRunPaginationSchema(Schema):
-    """Where the next page begins."""
-
-    next_token = Text("Send it as `paginationToken`.", max_length=2000)
-
-
 class CancellationRunPageSchema(Schema):
     """A page of the ledger, the newest run first."""
 
     cancellation_runs = List(Nested(CancellationRunSchema), "The runs.", max_items=MAX_RESULTS_PER_PAGE, required=True)
-    pagination = Nested(CancellationRunPaginationSchema, "Absent on the last page.")
+    pagination = Nested(PaginationSchema, "Absent on the last page.")
 
 
 RUN_EXAMPLE: dict[str, Any] = {

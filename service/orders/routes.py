@@ -10,7 +10,14 @@ import flask
 from service.api import Blueprint, SellerQuery, acting_seller, context, json_response
 from service.errors import FieldError, InvalidRequest, OrderNotFound
 from service.fields import Choice, List, Nested, Text, Timestamp
-from service.input import QueryInteger, QueryList
+from service.input import (
+    DEFAULT_RESULTS_PER_PAGE,
+    MAX_RESULTS_PER_PAGE,
+    PAGE_TOKEN_EXAMPLE,
+    PageQuery,
+    PaginationSchema,
+    QueryList,
+)
 from service.orders.examples import ORDER
 from service.orders.item_schemas import IDENTIFIER
 from service.orders.queries import OrderFilter, PagePosition, find_order, find_orders
@@ -20,12 +27,8 @@ from service.schema import Schema
 
 blueprint = Blueprint("orders", __name__, description="Orders are found.")
 
-MAX_RESULTS_PER_PAGE = 100
-DEFAULT_RESULTS_PER_PAGE = 50
-PAGE_TOKEN_EXAMPLE = "WyI0ZjUzY2RhMThjMmJhYTBjMDM1NGJiNWY5YTNlY2JlNSJd.bGV0dGVycw"  # noqa: S105  # an example
 
-
-class ListOrdersQuery(SellerQuery):
+class ListOrdersQuery(SellerQuery, PageQuery):
     """Which orders to list."""
 
     created_after = Timestamp("Ordered at this time or later.", example="2026-03-01T00:00:00Z")
@@ -37,16 +40,6 @@ class ListOrdersQuery(SellerQuery):
     )
     marketplace_ids = QueryList(Text(max_length=50, pattern=IDENTIFIER), "Any of these.", example=["ATVPDKIKX0DER"])
     fulfilled_by = QueryList(Choice(tuple(FulfilledBy)), "Any of these.", example=["MERCHANT"])
-    max_results_per_page = QueryInteger(
-        "Orders in a page; 50 when left out.", minimum=1, maximum=MAX_RESULTS_PER_PAGE, example=50
-    )
-    pagination_token = Text("The `nextToken` of the page before.", max_length=2000, example=PAGE_TOKEN_EXAMPLE)
-
-
-class PaginationSchema(Schema):
-    """Where the next page begins."""
-
-    next_token = Text("Send it as `paginationToken`, with the same filters.", max_length=2000)
 
 
 class OrderPageSchema(Schema):

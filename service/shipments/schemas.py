@@ -42,9 +42,10 @@ class ShipmentConfirmationSchema(Schema):
         required=True,
     )
     carrier_code = Text("Code of the carrier, or `Other`.", max_length=50, required=True)
-    carrier_name = Text("Name of the carrier when its code is `Other`.", max_length=100)
-    shipping_method = Text("Service of the carrier.", max_length=100)
-    tracking_number = Text("Number by which the carrier finds the package.", max_length=100)
+    # Shipping software sends what it does not have as empty text.
+    carrier_name = Text("Name of the carrier when its code is `Other`.", max_length=100, min_length=0)
+    shipping_method = Text("Service of the carrier.", max_length=100, min_length=0)
+    tracking_number = Text("Number by which the carrier finds the package.", max_length=100, min_length=0)
     ship_date = Timestamp(
         "When the carrier took it, by the seller's word. Lateness is judged without it.", required=True
     )
@@ -59,7 +60,7 @@ class ShipmentConfirmationSchema(Schema):
         counted = Counter(item["order_item_id"] for item in data.get("order_items", ()))
         if any(count > 1 for count in counted.values()):
             errors["orderItems"] = ["lists an item more than once"]
-        if data["carrier_code"] == OTHER_CARRIER and "carrier_name" not in data:
+        if data["carrier_code"] == OTHER_CARRIER and not data.get("carrier_name"):
             errors["carrierName"] = ["is required when carrierCode is Other"]
         if errors:
             raise ValidationError(dict(errors))
@@ -71,9 +72,9 @@ def read_confirmation(loaded: dict[str, Any]) -> ShipmentConfirmation:
     return ShipmentConfirmation(
         package_reference_id=loaded["package_reference_id"],
         carrier_code=loaded["carrier_code"],
-        carrier_name=loaded.get("carrier_name"),
-        shipping_method=loaded.get("shipping_method"),
-        tracking_number=loaded.get("tracking_number"),
+        carrier_name=loaded.get("carrier_name") or None,
+        shipping_method=loaded.get("shipping_method") or None,
+        tracking_number=loaded.get("tracking_number") or None,
         ship_date=loaded["ship_date"],
         items=None if items is None else [ConfirmedItem(item["order_item_id"], item["quantity"]) for item in items],
     )
