@@ -19,7 +19,16 @@ from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from service.errors import MarketplaceExists, Overloaded, Problem, SellerExists, SellerNotFound, UnknownMarketplace
+from service.errors import (
+    Contended,
+    MarketplaceExists,
+    Overloaded,
+    Problem,
+    SandboxRefused,
+    SellerExists,
+    SellerNotFound,
+    UnknownMarketplace,
+)
 from service.settings import Settings
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -32,6 +41,9 @@ CONSTRAINT_PROBLEMS: dict[str, Problem] = {
     "tokens_seller_id_fkey": SellerNotFound("the seller is not known here"),
     "orders_marketplace_id_fkey": UnknownMarketplace("the marketplace is not known here"),
 }
+
+_CONTENTION = (pg.QueryCanceled, pg.LockNotAvailable, pg.DeadlockDetected)
+SANDBOX_MISMATCH = "MO001"  # raised by app_now()
 
 _PASSING_FAULTS = (
     PoolTimeout,
@@ -87,16 +99,18 @@ class Database:
             raise
 
     @contextmanager
-    def connection(self) -> Generator[psycopg.Connection]:
-        """Lend an autocommit connection that sees no seller's rows; raise `Overloaded` when there is none."""
+    def connection(self, timeout_s: float | None = None) -> Generator[psycopg.Connection]:
+        """Lend an autocommit connection that sees no seller's rows; raise `Overloaded` when there is none in time."""
         if not self._opened:
             with self._lock:
                 if not self._opened:
                     self._pool.open()
                     self._opened = True
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection(timeout=timeout_s) as connection:
                 yield connection
+        except _CONTENTION as error:
+            raise Contended("the database did not answer in time", retry_after_s=1) from error
         except _PASSING_FAULTS as error:
             raise Overloaded("the database did not answer in time", retry_after_s=1) from error
         except pg.IntegrityError as error:
@@ -104,6 +118,10 @@ class Database:
             if problem is None:
                 raise
             raise type(problem)(problem.detail) from error
+        except pg.DatabaseError as error:
+            if error.sqlstate != SANDBOX_MISMATCH:
+                raise
+            raise SandboxRefused(f"{error.diag.message_primary}: set MANAGE_ORDERS_SANDBOX=1") from error
 
     @contextmanager
     def seller_transaction(self, seller_id: str) -> Generator[psycopg.Connection]:
@@ -135,6 +153,11 @@ def conninfo(settings: Settings) -> str:
         options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         application_name="manage-orders",
         connect_timeout=10,
+        # A server that vanished without a word is noticed within a minute, also by a job that waits for its answer.
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+        tcp_user_timeout=60_000,
     )
 
 

@@ -47,11 +47,6 @@ class Problem(Exception):  # noqa: N818  # the word of RFC 9457
 class InvalidRequest(Problem):
     """The input breaks the contract; `errors` says where."""
 
-    example_errors = (
-        FieldError("needs an offset, such as Z or +02:00", parameter="createdAfter"),
-        FieldError("must be a whole number", pointer="/orderItems/0/quantity"),
-    )
-
 
 class MalformedRequest(Problem):
     code, title, status = "malformed-request", "The request could not be read", 400
@@ -87,6 +82,11 @@ class RequestTooLarge(Problem):
 class UnsupportedMediaType(Problem):
     code, title, status = "unsupported-media-type", "The body must be application/json", 415
     example = "send the body as application/json"
+
+
+class CancellationRunNotFound(Problem):
+    code, title, status = "cancellation-run-not-found", "There is no such run", 404
+    example = "there is no run 5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11"
 
 
 class OrderNotFound(Problem):
@@ -170,12 +170,16 @@ class QuantityTooLarge(Problem):
 
 
 class SandboxRefused(Problem):
-    code, title, status = "sandbox-refused", "The database is not a sandbox", 409
+    code, title, status = "sandbox-refused", "The process and the database are not of one mode", 503
 
 
 class Overloaded(Problem):
     code, title, status = "overloaded", "The service is busy", 503
     example = "the database did not answer in time"
+
+
+class Contended(Overloaded):
+    """A statement that waited or ran too long, or in a circle: the connection is well, and other rows may be too."""
 
 
 class InternalError(Problem):

@@ -19,11 +19,9 @@ class DamagedFileError(Exception):
 
 
 def running_settings(settings: Settings) -> Settings:
-    """Return the settings completed from a running `up`, when they name no database themselves."""
-    if settings.database_url:
-        return settings
+    """Return the settings completed from a running `up`, when they name its database or none."""
     running = read_file(settings.data_directory / RUNNING_FILE)
-    if not running or not _is_alive(running["pid"]):
+    if not running or settings.database_url not in {"", running["databaseUrl"]} or not _is_alive(running["pid"]):
         return settings
     return replace(
         settings,

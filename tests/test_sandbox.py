@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from service.app import create_app
+from service.cancellation.actions import sweep
 from service.database import Database, upgrade_schema
 from service.errors import SandboxRefused
 from service.sandbox.actions import enter_sandbox, move_clock
@@ -100,15 +101,26 @@ def test_a_time_that_is_none_is_refused_and_the_clock_stays(body: Json, pointer:
     assert operator.get("/v1/sandbox/clock").get_json()["now"] < (NOW + MINUTE).isoformat()
 
 
-def test_outside_sandbox_mode_the_time_is_the_databases_whatever_the_row_says(
-    operator: ApiClient, real: Database
-) -> None:
-    operator.put("/v1/sandbox/clock", {"now": NOW.isoformat()})
+def test_outside_sandbox_mode_the_time_is_the_databases(real: Database, owner: psycopg.Connection) -> None:
+    owner.execute("TRUNCATE sandbox_clock")
 
     assert abs(clock_of(real) - now()) < MINUTE
     with real.operator_transaction() as connection:
         row = connection.execute("SELECT app_now() = statement_timestamp()").fetchone()
     assert row == (True,)
+
+
+@pytest.mark.parametrize("offset", [NOW, None])
+def test_a_process_outside_sandbox_mode_decides_nothing_in_a_sandbox(
+    offset: datetime | None, received: dict[str, Any], database: Database, real: Database, seller: ApiClient
+) -> None:
+    # By its own clock the order would be long overdue: with one clock a process, a sweep would cancel it.
+    move_clock(database, offset)
+    with pytest.raises(SandboxRefused, match="MANAGE_ORDERS_SANDBOX=1"):
+        sweep(real, requested_by="test")
+    move_clock(database, NOW)
+    order = seller.get(f"/v1/orders/{received['orderId']}").get_json()
+    assert order["fulfillment"]["fulfillmentStatus"] == "UNSHIPPED"
 
 
 def test_outside_sandbox_mode_the_addresses_do_not_exist(settings: Settings, operator: ApiClient) -> None:

@@ -29,7 +29,9 @@ DECLARE
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['manage_orders_service', 'manage_orders_operator'] LOOP
         BEGIN
-            EXECUTE format('CREATE ROLE %I NOLOGIN NOBYPASSRLS', role_name);
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN NOBYPASSRLS', role_name);
+            END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL;
         END;
@@ -45,7 +47,8 @@ END
 $$;
 """
 
-# The setting is per connection, so that a process outside sandbox mode reads the database clock whatever the row says.
+# A row in sandbox_clock marks the database as a sandbox. A process outside sandbox mode says so on each connection, and
+# is refused the time there: two clocks on one database would cancel orders that the other has not got to yet.
 # statement_timestamp() is STABLE: an index can be searched with it, and a new statement reads it anew.
 _CLOCK = """
 CREATE TABLE sandbox_clock (
@@ -54,12 +57,19 @@ CREATE TABLE sandbox_clock (
     CONSTRAINT sandbox_clock_pkey PRIMARY KEY (singleton),
     CONSTRAINT sandbox_clock_singleton_check CHECK (singleton)
 );
-CREATE FUNCTION app_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT statement_timestamp() + CASE
-        WHEN current_setting('app.sandbox', true) = 'on'
-        THEN COALESCE((SELECT clock_offset FROM sandbox_clock), interval '0')
-        ELSE interval '0'
-    END
+CREATE FUNCTION app_now() RETURNS timestamptz LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    moved interval;
+BEGIN
+    SELECT clock_offset INTO moved FROM sandbox_clock;
+    IF moved IS NULL THEN
+        RETURN statement_timestamp();
+    END IF;
+    IF current_setting('app.sandbox', true) = 'off' THEN
+        RAISE EXCEPTION 'the database is a sandbox, and this process is not in sandbox mode' USING ERRCODE = 'MO001';
+    END IF;
+    RETURN statement_timestamp() + moved;
+END
 $$;
 """
 

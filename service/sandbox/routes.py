@@ -18,7 +18,7 @@ blueprint = Blueprint("sandbox", __name__, description="Time is moved, in sandbo
 class MoveClockSchema(Schema):
     """Where to move the clock."""
 
-    now = Timestamp("The new time; the clock goes on from there.", required=True, example="2026-03-14T07:59:00Z")
+    now = Timestamp("The new time; the clock goes on from there.", required=True, example="2026-03-14T06:59:00Z")
 
 
 class ClockSchema(Schema):
@@ -28,7 +28,7 @@ class ClockSchema(Schema):
     offset_seconds = Number("How far it is ahead of the database's own clock.", required=True)
 
 
-CLOCK_EXAMPLE = {"now": "2026-03-14T07:59:00Z", "offsetSeconds": 863940.0}
+CLOCK_EXAMPLE = {"now": "2026-03-14T06:59:00Z", "offsetSeconds": 863940.0}
 
 
 @blueprint.get("/v1/sandbox/clock")
@@ -42,7 +42,7 @@ def get_clock() -> dict[str, Any]:
 
 @blueprint.put("/v1/sandbox/clock")
 @blueprint.requires(OPERATIONS)
-@blueprint.arguments(MoveClockSchema(), example={"now": "2026-03-14T07:59:00Z"})
+@blueprint.arguments(MoveClockSchema(), example={"now": "2026-03-14T06:59:00Z"})
 @blueprint.response(200, ClockSchema(), example=CLOCK_EXAMPLE)
 def set_clock(body: dict[str, Any]) -> dict[str, Any]:
     """Move the clock of every process, forward or back."""
