@@ -65,8 +65,14 @@ class Parser(FlaskParser):
 
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {}  # noqa: RUF012  # typed so by webargs; schemas decide
 
-    def load_json(self, req: flask.Request, schema: Any) -> Any:  # noqa: ANN401, ARG002  # webargs gives them no type
-        """Read the body with a parser that refuses NaN, lone surrogates and deep nesting."""
+    def load_json(self, req: flask.Request, schema: Any) -> Any:  # noqa: ANN401  # webargs gives them no type
+        """Read the body with a parser that refuses NaN, lone surrogates and deep nesting.
+
+        No body stands for an empty object where that is enough.
+        """
+        needs_body = any(field.required for field in schema.fields.values())
+        if not needs_body and req.content_length in {None, 0} and not req.get_data():
+            return {}
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("send the body as application/json")
         body, limit = req.get_data(), req.max_content_length

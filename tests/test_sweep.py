@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from service.cancellation import queries
+from service.cancellation import actions, queries
 from service.cancellation.actions import DEAD_AFTER_S, preview_sweep, sweep
 from service.cancellation.queries import CancellationRun, cancel_orders, find_due_orders
 from service.database import Database
@@ -374,6 +374,20 @@ def _poison_with_a_trigger(owner: psycopg.Connection, order_id: str) -> str:
     return "no, not this one"
 
 
+def _poison_with_a_slow_trigger(owner: psycopg.Connection, order_id: str) -> str:
+    # As an order does whose statement takes longer than a statement may.
+    owner.execute(
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled'; END
+        $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON orders FOR EACH ROW WHEN (OLD.order_id = '{order_id}')
+            EXECUTE FUNCTION refuse()
+        """.encode()
+    )
+    return "canceling statement due to statement timeout"
+
+
 def _take_the_trigger_away(owner: psycopg.Connection, _: str) -> None:
     owner.execute("DROP FUNCTION IF EXISTS refuse() CASCADE")
 
@@ -381,8 +395,12 @@ def _take_the_trigger_away(owner: psycopg.Connection, _: str) -> None:
 @pytest.mark.parametrize("batch_size", [4, 1000])
 @pytest.mark.parametrize(
     ("poison", "mend"),
-    [(_poison_with_an_event, _take_the_event_away), (_poison_with_a_trigger, _take_the_trigger_away)],
-    ids=["event", "trigger"],
+    [
+        (_poison_with_an_event, _take_the_event_away),
+        (_poison_with_a_trigger, _take_the_trigger_away),
+        (_poison_with_a_slow_trigger, _take_the_trigger_away),
+    ],
+    ids=["event", "trigger", "timeout"],
 )
 def test_an_order_that_cannot_be_cancelled_stops_no_other_and_is_recorded_and_taken_once_it_can(
     scene: Scene,
@@ -620,7 +638,28 @@ def test_the_ledger_is_paged_the_newest_run_first(operator: ApiClient) -> None:
 def test_a_forged_page_of_the_ledger_and_an_unknown_run_are_refused(operator: ApiClient) -> None:
     assert operator.get("/v1/cancellation-runs", paginationToken="forged").status_code == 422
     response = operator.get("/v1/cancellation-runs/5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11")
-    assert (response.status_code, response.get_json()["type"]) == (404, "urn:manage-orders:problem:not-found")
+    assert (response.status_code, response.get_json()["type"]) == (
+        404,
+        "urn:manage-orders:problem:cancellation-run-not-found",
+    )
+
+
+def test_a_run_may_be_asked_for_without_a_body(operator: ApiClient) -> None:
+    response = operator.request("POST", "/v1/cancellation-runs")
+    assert (response.status_code, response.get_json()["dryRun"]) == (201, False)
+
+
+def test_a_run_does_not_wait_for_ever_for_orders_that_others_hold(
+    scene: Scene, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "WAIT_LIMIT_S", -1)
+    scene.receive(3)
+    scene.set_clock(AFTER_DEADLINE)
+    with owner.transaction():
+        owner.execute("SELECT order_id FROM orders FOR UPDATE")
+        run = scene.sweep()
+    assert (run.state, run.cancelled_count, run.skipped_count) == ("PARTIAL", 0, 3)
+    assert scene.sweep().cancelled_count == 3
 
 
 def test_sellers_neither_sweep_nor_read_the_ledger(scene: Scene, operator: ApiClient, seller: ApiClient) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import psycopg
 import structlog
+from psycopg import errors as pg
 
 from service.cancellation import queries
 from service.cancellation.queries import CancellationRun, DueOrder
 from service.database import Database
-from service.errors import Overloaded
+from service.errors import Contended
 
 # A run that has not shown a sign of life for so long has lost its process.
 DEAD_AFTER_S = 300
+# How long a run waits, all in all, for orders that others hold: the next run, a minute later, takes what is left.
+WAIT_LIMIT_S = 20
+# What one order, or one batch, can fail with. Anything else, such as a lost database, ends the run.
+_FAILURES = (psycopg.Error, Contended)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -46,7 +52,7 @@ def sweep(
     try:
         for batch in _due_batches(database, run, batch_size):
             _cancel_batch(database, run, batch, tally)
-        skipped = sum(not _cancel_locked(database, run, due, tally) for due in tally.locked)
+        skipped = _cancel_locked_orders(database, run, tally)
     except Exception:
         with database.operator_transaction() as connection:
             queries.finish_run(connection, run.run_id, "FAILED", skipped=len(tally.locked), errors=tally.errors)
@@ -90,7 +96,7 @@ def _cancel_batch(database: Database, run: CancellationRun, batch: Sequence[DueO
     """Cancel a batch in one transaction; if it fails, halve it until the failing order is alone and is recorded."""
     try:
         cancelled = _cancel(database, run, batch, found=len(batch))
-    except psycopg.Error as error:
+    except _FAILURES as error:
         if len(batch) == 1:
             _record_error(database, run, batch[0], error, found=1)
             tally.errors += 1
@@ -110,25 +116,35 @@ def _cancel(database: Database, run: CancellationRun, batch: Sequence[DueOrder],
     return cancelled
 
 
+def _cancel_locked_orders(database: Database, run: CancellationRun, tally: _Tally) -> int:
+    """Wait for the orders that were locked, for a limited time; return how many are left for the next run."""
+    deadline = time.monotonic() + WAIT_LIMIT_S
+    skipped = 0
+    for due in tally.locked:
+        if time.monotonic() > deadline or not _cancel_locked(database, run, due, tally):
+            skipped += 1
+    return skipped
+
+
 def _cancel_locked(database: Database, run: CancellationRun, due: DueOrder, tally: _Tally) -> bool:
-    """Wait for an order that was locked, then cancel it if it is still due; False when it stays locked."""
+    """Wait for an order, then cancel it if it is still due; False when it stays locked."""
     try:
         with database.operator_transaction() as connection:
             queries.wait_for_order(connection, due.seller_id, due.order_id)
             cancelled = queries.cancel_orders(connection, run, due.seller_id, [due.order_id])
             queries.count_progress(connection, run.run_id, 0, len(cancelled))
-    except Overloaded:
-        with database.operator_transaction() as connection:
-            queries.count_progress(connection, run.run_id, 0, 0)  # a sign of life: waiting may take long
-        return False
-    except psycopg.Error as error:
+    except _FAILURES as error:
+        if isinstance(error.__cause__, pg.LockNotAvailable):
+            return False
         _record_error(database, run, due, error, found=0)
         tally.errors += 1
     return True
 
 
-def _record_error(database: Database, run: CancellationRun, due: DueOrder, error: psycopg.Error, *, found: int) -> None:
-    reason = error.diag.message_primary or type(error).__name__
+def _record_error(database: Database, run: CancellationRun, due: DueOrder, error: Exception, *, found: int) -> None:
+    cause = error.__cause__ if isinstance(error, Contended) else error
+    told = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    reason = told or type(cause).__name__
     _log.error("cancellation_failed", order_id=due.order_id, seller_id=due.seller_id, reason=reason)
     with database.operator_transaction() as connection:
         queries.insert_error(connection, run.run_id, due.seller_id, due.order_id, reason)

@@ -18,7 +18,7 @@ from service.cancellation.schemas import (
     due_json,
     run_json,
 )
-from service.errors import NotFound
+from service.errors import CancellationRunNotFound
 from service.input import DEFAULT_RESULTS_PER_PAGE, PAGE_TOKEN_EXAMPLE, PageQuery
 from service.problems import OPERATIONS
 
@@ -27,16 +27,17 @@ blueprint = Blueprint("cancellation", __name__, description="Orders not confirme
 
 @blueprint.post("/v1/cancellation-runs")
 @blueprint.requires(OPERATIONS)
-@blueprint.arguments(CancellationRunRequestSchema(), example={"dryRun": True})
+@blueprint.arguments(CancellationRunRequestSchema(), required=False, example={"dryRun": True})
 @blueprint.response(
     201,
     CancellationRunDetailSchema(),
-    example=RUN_EXAMPLE
+    example={name: value for name, value in RUN_EXAMPLE.items() if name != "slot"}
     | {
+        "requestedBy": "token:13a16741-579d-43c5-a213-6ba3887037ae",
         "dryRun": True,
         "cancelledCount": 0,
         "foundCount": 1,
-        "dueOrders": [{"sellerId": "A1SELLER", "orderId": "902-3159896-1390916", "confirmBy": "2026-03-14T08:00:00Z"}],
+        "dueOrders": [{"sellerId": "A1SELLER", "orderId": "902-3159896-1390916", "confirmBy": "2026-03-14T07:00:00Z"}],
     },
 )
 def start_cancellation_run(body: dict[str, Any]) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -83,13 +84,13 @@ def list_cancellation_runs(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.get("/v1/cancellation-runs/<uuid:run_id>")
 @blueprint.requires(OPERATIONS)
 @blueprint.response(200, CancellationRunDetailSchema(), example=RUN_EXAMPLE)
-@blueprint.problems(NotFound)
+@blueprint.problems(CancellationRunNotFound)
 def get_cancellation_run(run_id: UUID) -> dict[str, Any]:
     """Show one run, with what it could not cancel."""
     with context().database.operator_transaction() as connection:
         run = find_run(connection, run_id)
         errors = find_errors(connection, run_id, MAX_LISTED)
     if run is None:
-        raise NotFound(f"there is no run {run_id}")
+        raise CancellationRunNotFound(f"there is no run {run_id}")
     listed = [{"seller_id": seller_id, "order_id": order_id, "error": error} for seller_id, order_id, error in errors]
     return run_json(run) | ({"errors": listed} if listed else {})

@@ -16,7 +16,7 @@ RUN_STATES = ("RUNNING", "SUCCEEDED", "PARTIAL", "FAILED", "ABANDONED")
 class CancellationRunSchema(Schema):
     """One run of the sweep."""
 
-    run_id = Text("Its id.", required=True)
+    run_id = Text("Identifier of the run.", required=True)
     slot = Timestamp("The minute of the database clock that a scheduled run works; each minute is worked once.")
     dry_run = Boolean("Whether it only looked.", required=True)
     state = Choice(
@@ -72,13 +72,13 @@ class CancellationRunPageSchema(Schema):
 
 RUN_EXAMPLE: dict[str, Any] = {
     "runId": "5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11",
-    "slot": "2026-03-14T08:00:00Z",
+    "slot": "2026-03-14T07:00:00Z",
     "dryRun": False,
     "state": "SUCCEEDED",
     "requestedBy": "scheduler:orders-1:4711",
-    "cutoff": "2026-03-14T08:00:00.004711Z",
-    "startedTime": "2026-03-14T08:00:00.004711Z",
-    "finishedTime": "2026-03-14T08:00:00.093124Z",
+    "cutoff": "2026-03-14T07:00:00.004711Z",
+    "startedTime": "2026-03-14T07:00:00.004711Z",
+    "finishedTime": "2026-03-14T07:00:00.093124Z",
     "foundCount": 3,
     "cancelledCount": 3,
     "skippedCount": 0,
