@@ -191,6 +191,24 @@ def test_a_package_confirmed_here_stays_as_the_seller_confirmed_it(seller: ApiCl
     assert after["packages"] == before["packages"]
 
 
+def test_the_channel_tells_how_far_a_package_confirmed_here_got(seller: ApiClient) -> None:
+    document = order_document()
+    receive(seller, document)
+    told = seller.post(f"/v1/orders/{document['orderId']}/shipment-confirmations", confirmation()).get_json()
+    told["packages"][0] |= {"packageStatus": {"status": "DELIVERED"}, "deliveredTime": "2026-03-05T10:00:00Z"}
+    (package,) = receive(seller, told, 200)["packages"]
+    assert (package["packageStatus"], package["deliveredTime"]) == ({"status": "DELIVERED"}, "2026-03-05T10:00:00Z")
+    assert package["trackingNumber"] == told["packages"][0]["trackingNumber"]
+
+
+def test_an_order_that_comes_back_from_here_does_not_outdate_what_the_channel_says(seller: ApiClient) -> None:
+    document = order_document(lastUpdatedTime="2026-03-01T12:00:00Z")
+    shown_here = receive(seller, document)
+    receive(seller, shown_here | {"buyer": {"buyerName": "Ada"}}, 200)
+    later = changed(document, lastUpdatedTime="2026-03-01T13:00:00Z", buyer__buyerName="Grace")
+    assert receive(seller, later, 200)["buyer"] == {"buyerName": "Grace"}
+
+
 def test_a_cancellation_is_never_undone_and_keeps_its_window_and_reason(
     seller: ApiClient, set_clock: SetClock, database: Database
 ) -> None:
@@ -389,6 +407,11 @@ ROUND_TRIPS: dict[str, dict[str, Any]] = {
         "fulfillment__fulfillmentStatus": "SHIPPED",
         "packages": [DELIVERED, PACKAGES[1]],
         "payment__paymentStatus": "REFUNDED",
+    },
+    "PARTIALLY_REFUNDED": {
+        "fulfillment__fulfillmentStatus": "SHIPPED",
+        "packages": [DELIVERED, PACKAGES[1]],
+        "payment__paymentStatus": "PARTIALLY_REFUNDED",
     },
     "CANCELLED": {
         "fulfillment__fulfillmentStatus": "CANCELLED",

@@ -117,9 +117,10 @@ ON CONFLICT ON CONSTRAINT order_items_pkey DO UPDATE SET
     fulfillment_details = EXCLUDED.fulfillment_details
 """
 
-# A package that was confirmed here stays as the seller confirmed it, and a delivery is final.
+# What the seller confirmed here stays as it was confirmed; how far the package got is the channel's to tell, and a
+# delivery is final.
 _INSERT_PACKAGES: LiteralString = """
-INSERT INTO packages (
+INSERT INTO packages AS p (
     seller_id, order_id, package_reference_id, created_time, package_status, detailed_status, delivered_time,
     carrier_code, carrier_name, shipping_service, tracking_number, ship_time, ship_from_address
 )
@@ -128,11 +129,14 @@ SELECT seller_id, order_id, package_reference_id, created_time, package_status, 
 FROM json_populate_recordset(NULL::packages, %(rows)s)
 ON CONFLICT ON CONSTRAINT packages_pkey DO UPDATE SET
     package_status = EXCLUDED.package_status, detailed_status = EXCLUDED.detailed_status,
-    delivered_time = EXCLUDED.delivered_time, carrier_code = EXCLUDED.carrier_code,
-    carrier_name = EXCLUDED.carrier_name, shipping_service = EXCLUDED.shipping_service,
-    tracking_number = EXCLUDED.tracking_number, ship_time = EXCLUDED.ship_time,
-    ship_from_address = EXCLUDED.ship_from_address
-WHERE packages.confirmation_digest IS NULL AND packages.package_status <> 'DELIVERED'
+    delivered_time = EXCLUDED.delivered_time, ship_from_address = EXCLUDED.ship_from_address,
+    carrier_code = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.carrier_code ELSE p.carrier_code END,
+    carrier_name = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.carrier_name ELSE p.carrier_name END,
+    shipping_service =
+        CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.shipping_service ELSE p.shipping_service END,
+    tracking_number = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.tracking_number ELSE p.tracking_number END,
+    ship_time = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.ship_time ELSE p.ship_time END
+WHERE p.package_status <> 'DELIVERED'
 """
 
 _INSERT_PACKAGE_ITEMS: LiteralString = """

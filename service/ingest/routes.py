@@ -18,7 +18,7 @@ from service.errors import (
 from service.ingest.actions import receive_orders
 from service.ingest.rules import Outcome
 from service.ingest.schemas import order_schema, read_order
-from service.orders.examples import INCOMING_ORDER, ORDER
+from service.orders.examples import INCOMING_ORDER, NEW_ORDER
 from service.orders.queries import find_order
 from service.orders.schemas import OrderSchema
 
@@ -29,12 +29,12 @@ blueprint = Blueprint("ingest", __name__, description="Orders come in.")
 @blueprint.requires("orders:write")
 @blueprint.arguments(SellerQuery, location="query")
 @blueprint.arguments(order_schema, example=INCOMING_ORDER)
-@blueprint.response(201, OrderSchema, description="The order is new.", example=ORDER)
+@blueprint.response(201, OrderSchema, description="The order is new.", example=NEW_ORDER)
 @blueprint.alt_response(
     200,
     schema=OrderSchema,
     description="The order is known: unchanged, or updated by this later version.",
-    example=ORDER,
+    example=NEW_ORDER,
 )
 @blueprint.problems(UnknownMarketplace, ContradictoryOrder, OrderConflict)
 def receive_order(query: dict[str, Any], order: dict[str, Any]) -> flask.Response:

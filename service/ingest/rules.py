@@ -13,7 +13,7 @@ from service.orders.rules import CONFIRMED, FulfilledBy, FulfillmentStatus, Item
 
 PENDING, UNSHIPPED, PARTIALLY_SHIPPED, SHIPPED, CANCELLED = FulfillmentStatus
 
-# The payment status that goes with each fulfilment status; none while the payment is not authorised.
+# The payment status that goes with each fulfillment status; none while the payment is not authorized.
 PAYMENT_STATUS_OF: Mapping[FulfillmentStatus, str | None] = {
     PENDING: None,
     UNSHIPPED: "AUTHORIZED",
@@ -23,7 +23,7 @@ PAYMENT_STATUS_OF: Mapping[FulfillmentStatus, str | None] = {
 }
 
 # A charge may have been given back before the order came here, in part or whole.
-REFUNDED = frozenset({"PARTIALLYREFUNDED", "REFUNDED"})
+REFUNDED = frozenset({"PARTIALLY_REFUNDED", "REFUNDED"})
 
 # What the channel may move an order to. Sellers confirm seller-fulfilled orders here; the platform confirms its own.
 _CHANNEL_MOVES: Mapping[FulfilledBy, Mapping[FulfillmentStatus, frozenset[FulfillmentStatus]]] = {

@@ -80,7 +80,8 @@ def read_order(document: Json, loaded: Json, seller_id: str) -> IncomingOrder:
         charge=_charge(payment.get("charge")),
         cancelled_time=cancellation.get("cancelled_time"),
         cancel_reason=cancellation.get("cancel_reason"),
-        channel_updated_time=loaded.get("last_updated_time"),
+        # An order that we gave out carries our time, which the channel knows nothing of.
+        channel_updated_time=None if "version" in loaded else loaded.get("last_updated_time"),
         channel_digest=hashlib.sha256(content).digest(),
         channel_json=_channel_json(document),
         details=_members(document, _IN_COLUMNS),
