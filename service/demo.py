@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+import psycopg
 
 from service.business_days import confirm_by
 from service.cancellation.actions import sweep
@@ -53,9 +54,10 @@ class _Kind:
     is_delivered: bool = False
 
 
+_LATE = _Kind(60, "UNSHIPPED", (-6, -0.2))
 _KINDS = (
     _Kind(150, "UNSHIPPED", (0.2, 5)),
-    _Kind(60, "UNSHIPPED", (-6, -0.2)),  # late
+    _LATE,
     _Kind(15, "UNSHIPPED", (-40, -25)),  # overdue: the first sweep cancels them
     _Kind(40, "PARTIALLY_SHIPPED", (0.2, 5)),
     _Kind(15, "PARTIALLY_SHIPPED", (-20, -3)),  # late, and never cancelled
@@ -82,13 +84,32 @@ def create_demo(database: Database, on_progress: Callable[[int, int], None]) -> 
             insert_seller(connection, seller_id, seller_name)
         documents = list(_documents(now, [marketplaces[key] for key in _CURRENCIES]))
         for first in range(0, len(documents), BATCH_SIZE):
-            batch = documents[first : first + BATCH_SIZE]
-            results = receive_orders(connection, [read_line(orjson.dumps(each)) for each in batch], "demo")
-            refused = [result for result in results if isinstance(result, Problem)]
-            if refused:
-                raise refused[0]
-            on_progress(first + len(batch), len(documents))
+            _receive(connection, documents[first : first + BATCH_SIZE])
+            on_progress(min(first + BATCH_SIZE, len(documents)), len(documents))
     sweep(database, requested_by="demo")
+
+
+def add_late_orders(database: Database) -> None:
+    """Give each demo seller some more late orders, for when there is nothing left to confirm."""
+    with database.operator_transaction() as connection:
+        now = find_clock(connection).now
+        marketplaces = [each for each in find_marketplaces(connection) if each.marketplace_id in _CURRENCIES]
+        chance = random.Random(now.isoformat())  # noqa: S311  # other orders every time
+        _receive(
+            connection,
+            [
+                _Maker(chance, now, seller_id, chance.choice(marketplaces), chance.randrange(10**6, 10**7)).make(_LATE)
+                for seller_id in DEMO_SELLERS
+                for _ in range(5)
+            ],
+        )
+
+
+def _receive(connection: psycopg.Connection, documents: Sequence[dict[str, Any]]) -> None:
+    results = receive_orders(connection, [read_line(orjson.dumps(each)) for each in documents], "demo")
+    refused = [result for result in results if isinstance(result, Problem)]
+    if refused:
+        raise refused[0]
 
 
 def _documents(now: datetime, marketplaces: Sequence[Marketplace]) -> Iterator[dict[str, Any]]:

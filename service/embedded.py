@@ -72,7 +72,7 @@ class EmbeddedServer:
         try:
             with ExitStack() as undo:
                 self._data.mkdir(parents=True, exist_ok=True)
-                undo.enter_context(_locked(self._data))
+                undo.enter_context(locked(self._data))
                 self._sockets = self._launch(undo)
                 self._undo = undo.pop_all()
         except OSError as error:
@@ -185,7 +185,8 @@ def _binaries() -> Path:
 
 
 @contextmanager
-def _locked(directory: Path) -> Generator[None]:
+def locked(directory: Path) -> Generator[None]:
+    """Have the data directory to ourselves, or raise `EmbeddedError` naming the process that has it."""
     # Python does not pass the file on to the server, so the lock ends with this process, however that ends.
     with (directory / "postgres.lock").open("a+") as file:
         try:

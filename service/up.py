@@ -21,11 +21,12 @@ from types import FrameType
 from typing import NoReturn
 
 import click
+import psycopg
 
 from service.app import DOCUMENTATION_PATH
-from service.database import Database, upgrade_schema
-from service.demo import DEMO_SELLERS, create_demo
-from service.embedded import EmbeddedServer
+from service.database import Database, schema_version, upgrade_schema
+from service.demo import DEMO_SELLERS, add_late_orders, create_demo
+from service.embedded import EmbeddedServer, locked
 from service.errors import SandboxRefused
 from service.orders.queries import OrderFilter, find_orders
 from service.running import RUNNING_FILE, read_file, write_file
@@ -60,7 +61,12 @@ class Keys:
 def run_up(settings: Settings) -> None:
     """Start everything, show where it is, and stop it all on SIGINT or SIGTERM."""
     directory = settings.data_directory.absolute()
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UpError(
+            f"cannot make {directory} ({error.strerror}): set MANAGE_ORDERS_DATA to another folder"
+        ) from error
     with _stoppable(), ExitStack() as stack:
         try:
             _start(settings, directory, stack)
@@ -71,9 +77,12 @@ def run_up(settings: Settings) -> None:
 def _start(settings: Settings, directory: Path, stack: ExitStack) -> NoReturn:
     """Start everything, and watch it until a part of it goes down; the stack stops it."""
     owner_url, url = settings.database_owner_url, settings.database_url
-    if not url:
+    if url:
+        stack.enter_context(locked(directory))
+    else:
         owner_url = url = stack.enter_context(EmbeddedServer(directory, on_progress=_say)).url
     _wait_for_port(settings)
+    _refuse_real_orders(replace(settings, database_url=url, sandbox=True))
     _say("migrating the tables")
     upgrade_schema(owner_url or url)
     secret_key = settings.secret_key or read_file(directory / KEYS_FILE).get("secretKey") or secrets.token_urlsafe(48)
@@ -123,13 +132,22 @@ def _ignore_signals() -> None:
         signal.signal(number, ignore)
 
 
-def _prepare(database: Database, directory: Path, secret_key: str) -> tuple[Keys, str]:
+def _refuse_real_orders(settings: Settings) -> None:
+    """Refuse a database in use, before anything is done to it."""
+    with psycopg.connect(settings.database_url) as connection:
+        if schema_version(connection) is None:
+            return
     try:
-        enter_sandbox(database)
+        with Database(settings, pool_size=1).closing() as database:
+            enter_sandbox(database)
     except SandboxRefused as error:
         raise UpError(
             "the database holds orders that were not made in a sandbox, which `up` is: name another with DATABASE_URL"
         ) from error
+
+
+def _prepare(database: Database, directory: Path, secret_key: str) -> tuple[Keys, str]:
+    enter_sandbox(database)
     create_demo(database, lambda done, total: _say(f"creating demo orders: {done} of {total}"))
     kept = read_file(directory / KEYS_FILE)
     tokens: dict[str, str] = kept.get("tokens", {}) if kept.get("secretKey") == secret_key else {}
@@ -141,7 +159,11 @@ def _prepare(database: Database, directory: Path, secret_key: str) -> tuple[Keys
         }
     keys = Keys(secret_key, tokens)
     write_file(directory / KEYS_FILE, {"secretKey": secret_key, "tokens": keys.tokens})
-    return keys, _example_order(database)
+    example = _example_order(database)
+    if example is None:
+        add_late_orders(database)  # time, or somebody moving it, has closed every window
+        example = _example_order(database)
+    return keys, example or "ORDER-ID"
 
 
 def _are_valid(database: Database, secret_key: str, tokens: Mapping[str, str]) -> bool:
@@ -150,7 +172,7 @@ def _are_valid(database: Database, secret_key: str, tokens: Mapping[str, str]) -
     )
 
 
-def _example_order(database: Database) -> str:
+def _example_order(database: Database) -> str | None:
     """Return an order whose shipment can be confirmed now: a late one if there is one."""
     seller_id = next(iter(DEMO_SELLERS))
     wanted = OrderFilter(fulfillment_statuses=["UNSHIPPED"], fulfilled_by=["MERCHANT"])
@@ -160,7 +182,7 @@ def _example_order(database: Database) -> str:
     orders = [json.loads(document) for document in page.documents]
     can_be = [each for each in orders if datetime.fromisoformat(each["fulfillment"]["confirmBy"]) > now]
     late = [each for each in can_be if each["fulfillment"]["shipmentIsLate"]]
-    return next((each["orderId"] for each in late + can_be), "ORDER-ID")
+    return next((each["orderId"] for each in late + can_be), None)
 
 
 def _wait_for_port(settings: Settings) -> None:
@@ -192,7 +214,7 @@ def _child(name: str, settings: Settings, directory: Path) -> Generator[subproce
     }
     with (directory / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603  # our own command
-            end_with_parent([sys.executable, "-m", "service.cli", name]),
+            end_with_parent([sys.executable, "-P", "-m", "service.cli", name]),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -28,7 +28,7 @@ from tests.invariants import broken_invariants
 from tests.replay import Call, caller_over_http
 
 SELLER = "DEMO-NORTH"
-START_LIMIT_S = 90
+ROOT = Path(__file__).resolve().parent.parent
 # What a client sees of a service that is killed while it answers.
 GONE = (OSError, HTTPException, json.JSONDecodeError)
 
@@ -66,12 +66,16 @@ class Up:
 
 
 @contextmanager
-def running_up(directory: Path, port: int) -> Generator[Up]:
+def running_up(directory: Path, port: int, working_directory: Path = ROOT) -> Generator[Up]:
     """Start `manage-orders up` and wait for its banner; interrupt it at the end if it still runs."""
     environment = os.environ | {"MANAGE_ORDERS_DATA": str(directory), "MANAGE_ORDERS_PORT": str(port)}
     environment.pop("DATABASE_URL", None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "up"], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-m", "service.cli", "up"],
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        cwd=working_directory,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     lines: list[str] = []

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.soak import free_port, kill_under_load, processes_of, running_up, wait_until_gone
+from tests.soak import ROOT, free_port, kill_under_load, processes_of, running_up, wait_until_gone
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up in /proc")
 
@@ -76,6 +76,22 @@ def test_up_shows_lines_that_work_when_pasted_and_starts_again_with_the_same_dat
         assert up.tokens == tokens
         status, order = up.operator("GET", f"/v1/orders/{confirmed['orderId']}", sellerId=confirmed["sellerId"])
         assert (status, order) == (200, confirmed)
+
+
+@needs_proc
+def test_up_runs_beside_a_package_of_the_same_name_and_has_something_to_confirm_whatever_the_clock(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    command = [sys.executable, "-P", "-m", "service.cli"]
+    environment = os.environ | {"MANAGE_ORDERS_DATA": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)}
+    with running_up(tmp_path / "data", free_port(), working_directory=tmp_path):
+        for arguments in (["sandbox", "clock", "2040-01-01T00:00:00Z"], ["sweep"]):
+            subprocess.run([*command, *arguments], env=environment, check=True)
+    with running_up(tmp_path / "data", free_port(), working_directory=tmp_path) as up:
+        status, _ = _pasted(up.output.splitlines()[-3])
+        assert status == 201
 
 
 @needs_proc
