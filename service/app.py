@@ -47,7 +47,7 @@ def _order_id_schema(_: object) -> dict[str, Any]:
 
 def _uuid_schema(_: object) -> dict[str, Any]:
     return {
-        "description": "Its id.",
+        "description": "The run.",
         "type": "string",
         "format": "uuid",
         "examples": ["5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11"],

@@ -270,5 +270,5 @@ class MoneySchema(Schema):
 class DateTimeRangeSchema(Schema):
     """Period of time."""
 
-    earliest_date_time = Timestamp("Begin of the period.")
+    earliest_date_time = Timestamp("Beginning of the period.")
     latest_date_time = Timestamp("End of the period.")

@@ -31,6 +31,9 @@ class ReadySchema(Schema):
     sandbox = Boolean("Whether the clock can be moved.", required=True)
 
 
+# Who asks waits for some seconds at most, and wants an answer all the same.
+WAIT_S = 1.0
+
 READY_EXAMPLE = {
     "status": "ready",
     "database": "reachable",
@@ -60,7 +63,7 @@ def check_readiness() -> tuple[dict[str, Any], int] | Response:
     expected = newest_schema_version()
     answer: dict[str, Any] = {"expected_schema_version": expected, "sandbox": context().settings.sandbox}
     try:
-        with context().database.connection() as connection:
+        with context().database.connection(timeout_s=WAIT_S) as connection:
             found = schema_version(connection)
     except Overloaded:
         return answer | {"status": "not-ready", "database": "unreachable"}, 503

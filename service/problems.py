@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from service.errors import (
     TYPE_PREFIX,
+    FieldError,
     Forbidden,
     InternalError,
     InvalidRequest,
@@ -86,13 +87,21 @@ def document_problems(doc: dict[str, Any], doc_info: Mapping[str, Any], **_: obj
             "type": TYPE_PREFIX + problem.code,
             "title": problem.title,
             "status": problem.status,
-            "detail": problem.example,
+            "detail": f"the token lacks the scope {scope}" if problem is Forbidden else problem.example,
             "requestId": "0f8fad5b-d9cb-469f-a165-70867728950e",
         }
-        if problem.example_errors:
-            example["errors"] = [error.as_dict() for error in problem.example_errors]
+        errors = _invalid_request_errors(doc) if problem is InvalidRequest else problem.example_errors
+        if errors:
+            example["errors"] = [error.as_dict() for error in errors]
         response["content"][PROBLEM_JSON]["examples"][problem.code] = {"summary": problem.title, "value": example}
     return doc
+
+
+def _invalid_request_errors(doc: Mapping[str, Any]) -> list[FieldError]:
+    """Return what can be wrong with the input of an operation: its body, and a parameter."""
+    errors = [FieldError("is not a known field", pointer="/colour")] if "requestBody" in doc else []
+    queries = [each for each in doc.get("parameters", ()) if isinstance(each, dict) and each.get("in") == "query"]
+    return [*errors, FieldError("is not a known field", parameter="colour")] if queries or not errors else errors
 
 
 _HTTP_PROBLEMS: Mapping[int, Problem] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -19,7 +20,9 @@ from service.database import Database
 from service.ingest.actions import receive_orders
 from service.ingest.rules import Outcome
 from service.ingest.schemas import read_line
+from service.orders.examples import INCOMING_ORDER, NEW_ORDER, ORDER
 from service.orders.queries import OrderFilter, PagePosition, find_orders
+from service.shipments.schemas import CONFIRMATION
 from tests.conftest import CONFIRM_BY, NOW, OTHER_SELLER, SELLER, SHIP_BY, ApiClient, confirmation, order_document
 
 Json: TypeAlias = Any
@@ -511,3 +514,22 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for below in plan.get("Plans", ()):
         yield from nodes(below)
+
+
+def test_the_documented_examples_are_what_the_service_answers(seller: ApiClient, set_clock: Clock) -> None:
+    def without_times(order: dict[str, Any]) -> dict[str, Any]:
+        order = deepcopy(order)
+        del order["lastUpdatedTime"]
+        order["payment"].get("charge", {}).pop("chargedTime", None)
+        for package in order.get("packages", ()):
+            del package["createdTime"]
+        return order
+
+    set_clock("2026-03-02T09:15:31Z")
+    received = seller.post("/v1/orders", INCOMING_ORDER)
+    assert received.status_code == 201
+    assert without_times(received.get_json()) == without_times(NEW_ORDER)
+    set_clock("2026-03-06T16:20:41Z")
+    confirmed = seller.post(f"/v1/orders/{NEW_ORDER['orderId']}/shipment-confirmations", CONFIRMATION)
+    assert confirmed.status_code == 201
+    assert without_times(confirmed.get_json()) == without_times(ORDER)

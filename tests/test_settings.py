@@ -105,3 +105,8 @@ def test_secrets_do_not_show_when_settings_are_printed() -> None:
     shown = repr(Settings(**secrets))
 
     assert "s3cret" not in shown
+
+
+def test_a_misspelled_setting_is_named() -> None:
+    with pytest.raises(SettingsError, match="MANAGE_ORDERS_WORKER is not a setting"):
+        Settings.from_environment({"MANAGE_ORDERS_WORKER": "4"})

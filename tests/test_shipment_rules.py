@@ -34,7 +34,6 @@ ORDER = OrderState(
     version=1,
     fulfilled_by=FulfilledBy.MERCHANT,
     fulfillment_status=UNSHIPPED,
-    ship_by_latest=CONFIRM_BY - timedelta(days=12),
     confirm_by=CONFIRM_BY,
     grand_total=Money(Decimal("50.00"), "USD"),
     confirmed_time=None,

@@ -35,10 +35,9 @@ class CustomerAddressSchema(MerchantAddressSchema):
     """Where a parcel goes to."""
 
     name = Text("Full name of who receives the parcel.")
-    company_name = Text("Business or organisation at the address.")
+    company_name = Text("Business or organization at the address.")
     phone = Text(
-        "Number that connects to the buyer. Shown for seller-fulfilled orders until delivery is complete, and then it "
-        "is a relay number; never shown for platform-fulfilled orders.",
+        "The buyer's number. Accepted, so that an order can be sent as it is; not stored, and never shown.",
         max_length=50,
     )
     extended_fields = Nested(AddressExtendedFieldsSchema, "Parts that some countries name separately.")

@@ -1,4 +1,4 @@
-"""The order that the OpenAPI document shows: once as its channel sends it, and once as it is answered."""
+"""The order that the OpenAPI document shows: as its channel sends it, as it is received, and half shipped."""
 
 from __future__ import annotations
 
@@ -43,6 +43,17 @@ INCOMING_ORDER: dict[str, Any] = {
     ],
 }
 
+NEW_ORDER: dict[str, Any] = INCOMING_ORDER | {
+    "sellerId": "A1SELLER",
+    "lastUpdatedTime": "2026-03-02T09:15:31.041772Z",
+    "version": 1,
+    "payment": {"paymentStatus": "AUTHORIZED"},
+    "fulfillment": INCOMING_ORDER["fulfillment"] | {"confirmBy": "2026-03-14T07:00:00Z", "shipmentIsLate": False},
+    "orderItems": [
+        INCOMING_ORDER["orderItems"][0] | {"fulfillment": {"quantityFulfilled": 0, "quantityUnfulfilled": 2}}
+    ],
+}
+
 ORDER: dict[str, Any] = INCOMING_ORDER | {
     "sellerId": "A1SELLER",
     "lastUpdatedTime": "2026-03-06T16:20:41.120934Z",
@@ -59,7 +70,7 @@ ORDER: dict[str, Any] = INCOMING_ORDER | {
     "fulfillment": INCOMING_ORDER["fulfillment"]
     | {
         "fulfillmentStatus": "PARTIALLY_SHIPPED",
-        "confirmBy": "2026-03-14T08:00:00Z",
+        "confirmBy": "2026-03-14T07:00:00Z",
         "shipmentIsLate": True,
     },
     "orderItems": [

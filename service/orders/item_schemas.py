@@ -55,7 +55,7 @@ class ItemCustomizationSchema(Schema):
 class ItemProductSchema(Schema):
     """What is sold."""
 
-    asin = Text("Catalogue number of the product.", max_length=50)
+    asin = Text("Catalog number of the product.", max_length=50)
     title = Text("Name of the product.", max_length=500)
     seller_sku = Text("The seller's own number of the product.", max_length=80)
     condition = Nested(ItemConditionSchema, "State of the goods.")
@@ -143,7 +143,7 @@ class ItemCancellationSchema(Schema):
 class ItemSubstitutionOptionSchema(Schema):
     """Product that may replace the one ordered."""
 
-    asin = Text("Catalogue number of the product.", max_length=50)
+    asin = Text("Catalog number of the product.", max_length=50)
     quantity_ordered = Integer("Units of it to send.", minimum=0, maximum=MAX_QUANTITY)
     seller_sku = Text("The seller's own number of the product.", max_length=80)
     title = Text("Name of the product.", max_length=500)

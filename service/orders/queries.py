@@ -190,7 +190,7 @@ def read_locked_order(connection: psycopg.Connection, seller_id: str, order_id: 
     """Return the state of an order that is locked, and the clock as it stands after the wait for the lock."""
     row = connection.execute(
         """
-        SELECT app_now(), o.version, o.fulfilled_by, o.fulfillment_status, o.ship_by_latest, o.confirm_by,
+        SELECT app_now(), o.version, o.fulfilled_by, o.fulfillment_status, o.confirm_by,
             o.grand_total, o.currency_code, o.confirmed_time,
             (SELECT array_agg(ROW(i.order_item_id, i.quantity_ordered, i.quantity_fulfilled) ORDER BY i.order_item_id)
              FROM order_items i WHERE i.seller_id = o.seller_id AND i.order_id = o.order_id)
@@ -201,14 +201,13 @@ def read_locked_order(connection: psycopg.Connection, seller_id: str, order_id: 
     ).fetchone()
     if row is None:
         raise LookupError("the order is not locked")
-    now, version, fulfilled_by, status, ship_by_latest, confirm_by, amount, currency, confirmed_time, items = row
+    now, version, fulfilled_by, status, confirm_by, amount, currency, confirmed_time, items = row
     state = OrderState(
         seller_id=seller_id,
         order_id=order_id,
         version=version,
         fulfilled_by=FulfilledBy(fulfilled_by),
         fulfillment_status=FulfillmentStatus(status),
-        ship_by_latest=ship_by_latest,
         confirm_by=confirm_by,
         grand_total=None if amount is None else Money(amount, currency),
         confirmed_time=confirmed_time,

@@ -62,7 +62,6 @@ class OrderState:
     version: int
     fulfilled_by: FulfilledBy
     fulfillment_status: FulfillmentStatus
-    ship_by_latest: datetime | None
     confirm_by: datetime | None
     grand_total: Money | None
     confirmed_time: datetime | None

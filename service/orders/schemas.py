@@ -69,7 +69,7 @@ class PaymentExecutionSchema(Schema):
     payment_amount = Nested(MoneySchema, "Amount paid this way.")
     acquirer_id = Text("Payment processor or acquiring bank.")
     card_brand = Text("Card network.", max_length=50)
-    authorization_code = Text("Code that confirms the authorisation.")
+    authorization_code = Text("Code that confirms the authorization.")
 
 
 class OrderChargeSchema(Schema):
@@ -132,9 +132,12 @@ class OrderFulfillmentSchema(Schema):
     label_printing_window = Nested(DateTimeRangeSchema, "From when the label can be printed.")
     confirm_by = Timestamp(
         "From this instant on the shipment can no longer be confirmed for the first time, and the order is cancelled "
-        "unpaid: seven business days after the ship-by date, unless the marketplace says otherwise. Not in SP-API."
+        "unpaid: seven business days after the ship-by date, unless the marketplace says otherwise. Not in SP-API; "
+        "ignored on input."
     )
-    shipment_is_late = Boolean("Whether the ship-by date passed before all was confirmed. Not in SP-API.")
+    shipment_is_late = Boolean(
+        "Whether the ship-by date passed before all was confirmed. Not in SP-API; ignored on input."
+    )
 
 
 class PackageStatusSchema(Schema):
@@ -204,7 +207,7 @@ class OrderSchema(Schema):
         example="902-3159896-1390916",
     )
     seller_id = Text(
-        "The seller. Always there in answers. Not in SP-API.", max_length=64, pattern=SELLER_ID, example="A3SELLER1"
+        "The seller. Always there in answers. Not in SP-API.", max_length=64, pattern=SELLER_ID, example="A1SELLER"
     )
     order_aliases = List(
         Nested(AliasSchema),
@@ -286,8 +289,8 @@ class OrderSchema(Schema):
     )
     warnings = List(
         Nested(OrderWarningSchema),
-        "What the seller should attend to. Not in SP-API.",
+        "What the seller should attend to. Not in SP-API; ignored on input.",
         max_items=50,
         example=[{"code": "SHIPMENT_IS_LATE", "message": "Shipment is late", "since": "2026-03-05T07:59:59Z"}],
     )
-    version = Integer("Grows with every change of the order. Not in SP-API.", minimum=1, example=3)
+    version = Integer("Grows with every change of the order. Not in SP-API; ignored on input.", minimum=1, example=3)

@@ -43,8 +43,7 @@ blueprint = Blueprint("shipments", __name__, description="Shipments are confirme
 def confirm_shipment(query: dict[str, Any], body: dict[str, Any], order_id: str) -> flask.Response:
     """Confirm the shipment of one package.
 
-    The first confirmed item charges the whole order, once (R10). At or after `confirmBy` a first confirmation is
-    refused (R8, R9).
+    The first confirmed item charges the whole order, once. At or after `confirmBy` a first confirmation is refused.
     """
     seller_id = acting_seller(query.get("seller_id"))
     confirmed = actions.confirm_shipment(
