@@ -38,7 +38,7 @@ _MARKETPLACE_ID = _checked(Text(max_length=50, pattern=IDENTIFIER))
 _NAME = _checked(Text(pattern=r"[^\t\r\n]+"))  # the lists show one a line, with tabs between the columns
 
 
-@click.group(name="sellers")
+@click.group(name="sellers", epilog="Example: manage-orders sellers list")
 def sellers_() -> None:
     """Add and list sellers."""
 
@@ -63,7 +63,7 @@ def list_sellers(settings: Settings) -> None:
             click.echo(f"{seller.seller_id}\t{seller.seller_name}")
 
 
-@click.group()
+@click.group(epilog="Example: manage-orders tokens list")
 def tokens() -> None:
     """Create, list and revoke API tokens."""
 
@@ -112,7 +112,7 @@ def revoke(settings: Settings, token_id: UUID) -> None:
     click.echo(f"Token {token_id} revoked.")
 
 
-@click.group()
+@click.group(epilog="Example: manage-orders marketplaces list")
 def marketplaces() -> None:
     """List marketplaces, and add those that Amazon does not have."""
 

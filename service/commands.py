@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from service.cancellation.actions import preview_sweep, sweep
 from service.database import Database, newest_schema_version, schema_version, upgrade_schema
+from service.errors import SellerNotFound
 from service.fields import Timestamp
 from service.ingest.jobs import Refusal, import_orders
 from service.ingest.schemas import read_line
@@ -28,6 +29,7 @@ from service.settings import Settings, SettingsError
 # What a command ends with: 0 when all is done, 1 when it failed, 2 when it was called wrongly, and this one.
 DONE_IN_PART = 3
 COMMAND_LINE = "command-line"
+MAX_REASON_LENGTH = 2000
 
 settings_of = click.make_pass_decorator(Settings)
 
@@ -61,7 +63,7 @@ def _refuse_unusable(url: str) -> None:
         raise click.ClickException("the tables are not those of this version: run `manage-orders db upgrade`")
 
 
-@click.group()
+@click.group(epilog="Example: manage-orders db upgrade")
 def db() -> None:
     """Look after the database."""
 
@@ -83,13 +85,17 @@ def import_(settings: Settings, file: BinaryIO, *, create_sellers: bool) -> None
     """Import orders from FILE, or from standard input when it is "-".
 
     FILE is NDJSON: an Orders 2026-01-01 Order object a line, with its sellerId. Lines that cannot be taken are reported
-    on standard error and the others go in; the command then ends with 3. Importing a file again changes nothing.
+    on standard error and the others go in; the command then ends with 3. Importing a file again adds nothing twice.
     """
 
     def report(refusal: Refusal) -> None:
         places = "; ".join(f"{error.pointer or '(line)'} {error.detail}" for error in refusal.problem.errors)
         reason = f"{refusal.problem.detail}: {places}" if places else refusal.problem.detail
-        click.echo(f"line {refusal.line_number}: {reason}", err=True)
+        if isinstance(refusal.problem, SellerNotFound):
+            reason += " (--create-sellers creates it)"
+        # Names of fields come from the file: what is not printable in them is shown, not done.
+        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason[:MAX_REASON_LENGTH])
+        click.echo(f"line {refusal.line_number}: {shown}", err=True)
 
     size = Path(file.name).stat().st_size if file.name != "<stdin>" else None
     shows_progress = size is not None and sys.stderr.isatty()
@@ -138,12 +144,12 @@ def sweep_(settings: Settings, *, dry_run: bool) -> None:
         click.get_current_context().exit(DONE_IN_PART)
 
 
-@click.group()
+@click.group(epilog="Example: manage-orders sandbox clock --reset")
 def sandbox() -> None:
     """Move the clock of a sandbox."""
 
 
-@sandbox.command(epilog="Example: manage-orders sandbox clock 2026-03-14T07:59:00Z")
+@sandbox.command(epilog="Example: manage-orders sandbox clock 2026-03-14T06:59:00Z")
 @click.argument("now", required=False)
 @click.option("--reset", is_flag=True, help="Put the clock back to real time.")
 @settings_of

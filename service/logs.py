@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from typing import Any
 
@@ -26,6 +27,19 @@ def _describe(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
         if error is not None:
             error = error.__cause__ or error.__context__
     return stacks
+
+
+class _OnceAMinute(logging.Filter):
+    """Lets one record pass, and the next one a minute later."""
+
+    _passed = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record passes."""
+        if record.created < self._passed + 60:
+            return False
+        self._passed = record.created
+        return True
 
 
 def configure_logs(level: str) -> None:
@@ -57,5 +71,5 @@ def configure_logs(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     # The pool reports every refused connection of a database that is down, several times a second.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    logging.getLogger("psycopg.pool").filters = [_OnceAMinute()]
     logging.getLogger("apscheduler").setLevel(max(logging.getLevelNamesMapping()[level], logging.WARNING))

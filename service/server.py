@@ -24,7 +24,7 @@ class _Log(Logger):
         for log in (self.error_log, self.access_log):
             log.handlers.clear()
             log.propagate = True
-            log.setLevel(logging.WARNING)
+            log.setLevel(logging.ERROR)  # its warnings repeat what was sent, header lines included
 
 
 class Server(BaseApplication):

@@ -93,6 +93,10 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Return the settings of an environment; raise `SettingsError` naming the first bad variable."""
         values: dict[str, Any] = {}
+        known = {item.metadata["variable"] for item in fields(cls)}
+        for variable in sorted(environment.keys() - known):
+            if variable.startswith("MANAGE_ORDERS_"):  # most likely misspelled, so that what was meant is not set
+                raise SettingsError(f"{variable} is not a setting; the README lists them")
         for item in fields(cls):
             text = environment.get(item.metadata["variable"], "").strip()
             if text:
