@@ -6,6 +6,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -14,8 +15,11 @@ import psycopg
 import pytest
 
 from service.database import Database
+from service.errors import Contended, Problem
 from service.ingest import jobs
+from service.ingest.actions import receive_orders
 from service.ingest.jobs import ImportSummary, Refusal, import_orders
+from service.ingest.rules import Outcome
 from service.ingest.schemas import read_line
 from service.sellers.queries import insert_missing_sellers
 from tests.conftest import NOW, SELLER, SHARED, order_document
@@ -254,6 +258,24 @@ def test_a_batch_that_fails_leaves_nothing_and_is_not_reported(
     assert (taken, count(owner), run_import.refusals) == ([4, 3], 4, [])
     assert count(owner, "SELECT count(*) FROM sellers WHERE seller_id = 'NEW-1'") == 0
     assert run_import(source, creates_sellers=True) == ImportSummary(lines=7, created=2, unchanged=4, refused=1)
+
+
+@pytest.mark.parametrize("times_held_up", [jobs.TRIES - 1, jobs.TRIES])
+def test_a_batch_that_others_hold_up_is_tried_again_some_times(
+    times_held_up: int, run_import: Import, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_up = iter([True] * times_held_up)
+
+    def receive(*arguments: Any) -> list[Outcome | Problem]:
+        received = receive_orders(*arguments)
+        if next(held_up, False):
+            raise Contended("an order is locked")
+        return received
+
+    monkeypatch.setattr(jobs, "receive_orders", receive)
+    with nullcontext() if times_held_up < jobs.TRIES else pytest.raises(Contended):
+        run_import(line() + line())
+    assert count(owner) == (2 if times_held_up < jobs.TRIES else 0)
 
 
 def test_two_imports_of_one_file_at_once_add_everything_once(database: Database, owner: psycopg.Connection) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from service.database import Database
-from service.errors import FieldError, Problem, RequestTooLarge
+from service.errors import Contended, FieldError, Problem, RequestTooLarge
 from service.ingest.actions import CreateSellers, receive_orders
 from service.ingest.rules import IncomingOrder, Outcome
 
+TRIES = 3
 MAX_LINE_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 8 * MAX_LINE_BYTES
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -68,13 +69,27 @@ def import_orders(  # noqa: PLR0913  # what an import needs to know, by name
         }
         orders = {number: entry for number, entry in batch.entries.items() if isinstance(entry, IncomingOrder)}
         if orders:
-            with database.operator_transaction() as connection:
-                received = receive_orders(connection, list(orders.values()), actor, create_missing_sellers)
+            received = _receive(database, list(orders.values()), actor, create_missing_sellers)
             results |= zip(orders, received, strict=True)
         for number in sorted(results):
             _count(summary, number, results[number], on_refusal)
         on_progress(batch.size)
     return summary
+
+
+def _receive(
+    database: Database, orders: list[IncomingOrder], actor: str, create_missing_sellers: CreateSellers | None
+) -> list[Outcome | Problem]:
+    """Store a batch. One that is held up by another transaction stored nothing, and is tried again."""
+    tries_left = TRIES
+    while True:
+        try:
+            with database.operator_transaction() as connection:
+                return receive_orders(connection, orders, actor, create_missing_sellers)
+        except Contended:
+            tries_left -= 1
+            if not tries_left:
+                raise
 
 
 def _count(
