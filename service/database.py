@@ -34,20 +34,21 @@ from service.settings import Settings
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 # What a broken constraint means to the caller. A constraint that is not here is a fault of ours.
-CONSTRAINT_PROBLEMS: dict[str, Problem] = {
-    "sellers_pkey": SellerExists("a seller with this id exists already"),
-    "marketplaces_pkey": MarketplaceExists("a marketplace with this id exists already"),
-    "orders_seller_id_fkey": SellerNotFound("the seller is not known here"),
-    "tokens_seller_id_fkey": SellerNotFound("the seller is not known here"),
-    "orders_marketplace_id_fkey": UnknownMarketplace("the marketplace is not known here"),
+CONSTRAINT_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
+    "sellers_pkey": (SellerExists, "a seller with this id exists already"),
+    "marketplaces_pkey": (MarketplaceExists, "a marketplace with this id exists already"),
+    "orders_seller_id_fkey": (SellerNotFound, "the seller is not known here"),
+    "tokens_seller_id_fkey": (SellerNotFound, "the seller is not known here"),
+    "orders_marketplace_id_fkey": (UnknownMarketplace, "the marketplace is not known here"),
 }
 
+# Operational errors too, but of one statement: they are looked at first.
 _CONTENTION = (pg.QueryCanceled, pg.LockNotAvailable, pg.DeadlockDetected)
 SANDBOX_MISMATCH = "MO001"  # raised by app_now()
 
 _PASSING_FAULTS = (
     PoolTimeout,
-    pg.OperationalError,  # the connection or the server went away; includes lock, deadlock and statement limits
+    pg.OperationalError,  # the connection or the server went away
     pg.InterfaceError,
 )
 
@@ -114,10 +115,10 @@ class Database:
         except _PASSING_FAULTS as error:
             raise Overloaded("the database did not answer in time", retry_after_s=1) from error
         except pg.IntegrityError as error:
-            problem = CONSTRAINT_PROBLEMS.get(error.diag.constraint_name or "")
-            if problem is None:
+            if error.diag.constraint_name not in CONSTRAINT_PROBLEMS:
                 raise
-            raise type(problem)(problem.detail) from error
+            problem, detail = CONSTRAINT_PROBLEMS[error.diag.constraint_name]
+            raise problem(detail) from error
         except pg.DatabaseError as error:
             if error.sqlstate != SANDBOX_MISMATCH:
                 raise

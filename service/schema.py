@@ -29,11 +29,6 @@ class Documented(TypedDict, total=False):
     """What every field takes by keyword: marshmallow's options, an example, and more facts for the OpenAPI document."""
 
     required: bool
-    load_default: object
-    dump_default: object
-    allow_none: bool
-    load_only: bool
-    dump_only: bool
     data_key: str
     attribute: str
     validate: Callable[[Any], Any] | Iterable[Callable[[Any], Any]]

@@ -95,7 +95,10 @@ def _seller_of(due: DueOrder) -> str:
 def _cancel_batch(database: Database, run: CancellationRun, batch: Sequence[DueOrder], tally: _Tally) -> None:
     """Cancel a batch in one transaction; if it fails, halve it until the failing order is alone and is recorded."""
     try:
-        cancelled = _cancel(database, run, batch, found=len(batch))
+        with database.operator_transaction() as connection:
+            order_ids = [due.order_id for due in batch]
+            cancelled = queries.cancel_orders(connection, run, batch[0].seller_id, order_ids)
+            queries.count_progress(connection, run.run_id, len(batch), len(cancelled))
     except _FAILURES as error:
         if len(batch) == 1:
             _record_error(database, run, batch[0], error, found=1)
@@ -106,14 +109,6 @@ def _cancel_batch(database: Database, run: CancellationRun, batch: Sequence[DueO
         _cancel_batch(database, run, batch[middle:], tally)
     else:
         tally.locked += [due for due in batch if due.order_id not in cancelled]
-
-
-def _cancel(database: Database, run: CancellationRun, batch: Sequence[DueOrder], *, found: int) -> set[str]:
-    with database.operator_transaction() as connection:
-        order_ids = [due.order_id for due in batch]
-        cancelled = queries.cancel_orders(connection, run, batch[0].seller_id, order_ids)
-        queries.count_progress(connection, run.run_id, found, len(cancelled))
-    return cancelled
 
 
 def _cancel_locked_orders(database: Database, run: CancellationRun, tally: _Tally) -> int:

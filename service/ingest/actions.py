@@ -43,7 +43,7 @@ def receive_orders(
     """
     results: Results = {}
     accepted: dict[queries.Key, tuple[IncomingOrder, datetime | None]] = {}
-    policies = find_policies(connection)
+    policies = find_policies(connection, {order.marketplace_id for order in orders})
     # Sorted by key, as every transaction writes, so that two of them never wait for each other in a circle.
     for order in sorted(orders, key=lambda each: each.key):
         try:

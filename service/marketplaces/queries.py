@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -27,20 +27,25 @@ class Marketplace:
         return ConfirmationPolicy(self.country_code, self.time_zone, self.window_business_days)
 
 
-def find_marketplaces(connection: psycopg.Connection) -> list[Marketplace]:
-    """Return every marketplace, by id."""
+def find_marketplaces(
+    connection: psycopg.Connection, marketplace_ids: Collection[str] | None = None
+) -> list[Marketplace]:
+    """Return those of the marketplaces that exist, or every one when none is named, by id."""
     with connection.cursor(row_factory=class_row(Marketplace)) as cursor:
         return cursor.execute(
             """
             SELECT marketplace_id, marketplace_name, country_code, time_zone, window_business_days
-            FROM marketplaces ORDER BY marketplace_id
-            """
+            FROM marketplaces
+            WHERE %(marketplace_ids)s::text[] IS NULL OR marketplace_id = ANY(%(marketplace_ids)s)
+            ORDER BY marketplace_id
+            """,
+            {"marketplace_ids": None if marketplace_ids is None else list(marketplace_ids)},
         ).fetchall()
 
 
-def find_policies(connection: psycopg.Connection) -> Mapping[str, ConfirmationPolicy]:
-    """Return the policy of every marketplace, by id."""
-    return {marketplace.marketplace_id: marketplace.policy for marketplace in find_marketplaces(connection)}
+def find_policies(connection: psycopg.Connection, marketplace_ids: Collection[str]) -> Mapping[str, ConfirmationPolicy]:
+    """Return the policies of those of the marketplaces that exist, by id."""
+    return {each.marketplace_id: each.policy for each in find_marketplaces(connection, marketplace_ids)}
 
 
 def insert_marketplace(connection: psycopg.Connection, marketplace: Marketplace) -> None:
