@@ -6,7 +6,11 @@ import psycopg
 from alembic import op
 
 
+def driver_connection() -> psycopg.Connection:
+    """Return the driver's connection, where neither `:name` nor a lone `%` has a second meaning."""
+    return cast("psycopg.Connection", op.get_bind().connection.driver_connection)
+
+
 def execute(statement: LiteralString) -> None:
-    """Run SQL on the driver's connection, where neither `:name` nor `%` has a second meaning."""
-    connection = op.get_bind().connection.driver_connection
-    cast("psycopg.Connection", connection).execute(statement)
+    """Run SQL without parameters."""
+    driver_connection().execute(statement)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import http
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import flask
 import flask_smorest
 import structlog
 from flask_smorest.spec.plugins import FlaskPlugin
+from marshmallow import EXCLUDE
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
@@ -36,12 +39,18 @@ class Caller:
 
     token_id: str
     seller_id: str | None
+    token_name: str
     scopes: frozenset[str]
 
     @property
     def actor(self) -> str:
         """Return how events name the caller."""
         return f"token:{self.token_id}"
+
+    @property
+    def user(self) -> str:
+        """Return whose private views the caller sees. Tokens of one name are one user: one can replace another."""
+        return f"{'operator' if self.seller_id is None else 'seller'}:{self.token_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,7 @@ class Context:
     page_tokens: PageTokens
     authenticate: Callable[[str], Caller | None]
     seller_exists: Callable[[str], bool]
+    find_view: Callable[[str, str, str], Any]  # a ViewRequest, of which the ground knows nothing
 
 
 def context() -> Context:
@@ -185,6 +195,10 @@ class Api(flask_smorest.Api):
         )
         app.register_error_handler(Problem, render_problem)
 
+    def describe(self, name: str, schema: Mapping[str, Any]) -> None:
+        """Add a schema to the document that is written as JSON schema."""
+        self.spec.components.schema(name, dict(schema))  # pyright: ignore[reportAttributeAccessIssue]  # made by now
+
     def _register_responses(self) -> None:
         """Register none: operations bring their own problems."""
 
@@ -192,7 +206,7 @@ class Api(flask_smorest.Api):
         """Register none: pages are described by their bodies."""
 
     def _register_etag_headers(self) -> None:
-        """Register none: nothing is conditional yet."""
+        """Register none: conditional operations say so themselves."""
 
     def handle_http_exception(self, error: HTTPException) -> flask.Response:  # pyright: ignore[reportIncompatibleMethodOverride]  # typed as it happens to answer
         """Say as a problem what Flask and werkzeug refuse, and what broke."""
@@ -203,6 +217,39 @@ class Api(flask_smorest.Api):
         return response
 
 
-def json_response(text: str, status: int = 200, **headers: str) -> flask.Response:
+def conditional_response(body: bytes, content: bytes, *, weak: bool = False) -> flask.Response:
+    """Return JSON with the `ETag` of its content; nothing but 304 to who has it (`If-None-Match`)."""
+    response = json_response(body)
+    tag = hashlib.sha256(content).hexdigest()[:32]
+    response.set_etag(tag, weak=weak)
+    if flask.request.if_none_match.contains_weak(tag):
+        response.status_code = http.HTTPStatus.NOT_MODIFIED
+        response.set_data("")
+    return response
+
+
+class IfNoneMatchSchema(Schema):
+    """Header of an operation whose answer the caller may have already."""
+
+    class Meta:
+        """A request has many other headers."""
+
+        unknown = EXCLUDE
+
+    if_none_match = Text(
+        "The `ETag` of an answer: 304, without a body, if it would be the same again.",
+        min_length=0,
+        max_length=8000,
+        data_key="If-None-Match",
+        example='"1f0c6f4bbd2a4f0e9f5b0d6c3a7e8b21"',
+    )
+
+
+ETAG: Mapping[str, Any] = {
+    "ETag": {"description": "Stands for the content.", "schema": {"type": "string", "maxLength": 100}}
+}
+
+
+def json_response(text: str | bytes, status: int = 200, **headers: str) -> flask.Response:
     """Return JSON that is text already."""
     return flask.Response(text, status, headers, content_type="application/json")

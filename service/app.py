@@ -19,11 +19,17 @@ from service import health
 from service.api import Api, Caller, Context, json_response
 from service.cancellation import routes as cancellation
 from service.database import Database
+from service.export import routes as export
 from service.ingest import routes as ingest
 from service.orders import routes as orders
 from service.orders.item_schemas import IDENTIFIER
+from service.orders.sparse_schemas import SPARSE_ORDER, SPARSE_ORDER_SCHEMA
 from service.pagination import PageTokens
 from service.sandbox import routes as sandbox
+from service.saved_views import routes as saved_views
+from service.saved_views.actions import find_view
+from service.saved_views.schemas import definition_errors
+from service.search import routes as search
 from service.sellers.actions import authenticate, seller_exists
 from service.settings import Settings
 from service.shipments import routes as shipments
@@ -54,10 +60,24 @@ def _uuid_schema(_: object) -> dict[str, Any]:
     }
 
 
+def _view_id_schema(_: object) -> dict[str, Any]:
+    return {
+        "description": "The view: one that was saved, or a built-in one.",
+        "type": "string",
+        "pattern": IDENTIFIER,
+        "maxLength": 64,
+        "examples": ["unshipped"],
+    }
+
+
 class OrderIdConverter(BaseConverter):
     """An order's id in a path: what cannot be one is an address that does not exist."""
 
     regex = IDENTIFIER.strip("^$")
+
+
+class ViewIdConverter(OrderIdConverter):
+    """A view's id in a path."""
 
 
 def create_app(settings: Settings) -> flask.Flask:
@@ -72,7 +92,7 @@ def create_app(settings: Settings) -> flask.Flask:
             "info": {"description": _DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}}
         },
     )
-    app.url_map.converters["order_id"] = OrderIdConverter
+    app.url_map.converters |= {"order_id": OrderIdConverter, "view_id": ViewIdConverter}
     database = Database(settings, pool_size=settings.threads)
     app.extensions["manage-orders"] = Context(
         settings,
@@ -80,11 +100,14 @@ def create_app(settings: Settings) -> flask.Flask:
         PageTokens(settings.secret_key),
         lambda token: _caller(database, settings, token),
         lambda seller_id: seller_exists(database, seller_id),
+        lambda seller_id, user, view_id: find_view(database, definition_errors, seller_id, user, view_id),
     )
     api = Api(app)
     api.register_converter(OrderIdConverter, _order_id_schema)
+    api.register_converter(ViewIdConverter, _view_id_schema)
     api.register_converter(UUIDConverter, _uuid_schema)
-    for feature in (orders, ingest, shipments, cancellation, health):
+    api.describe(SPARSE_ORDER, SPARSE_ORDER_SCHEMA)
+    for feature in (search, orders, export, saved_views, ingest, shipments, cancellation, health):
         api.register_blueprint(feature.blueprint)
     if settings.sandbox:
         api.register_blueprint(sandbox.blueprint)
@@ -108,7 +131,11 @@ The operations tagged `sandbox` exist in sandbox mode only; elsewhere their addr
 
 def _caller(database: Database, settings: Settings, token: str) -> Caller | None:
     found = authenticate(database, settings.secret_key, token)
-    return None if found is None else Caller(str(found.token_id), found.seller_id, frozenset(found.scopes))
+    return (
+        None
+        if found is None
+        else Caller(str(found.token_id), found.seller_id, found.token_name, frozenset(found.scopes))
+    )
 
 
 def openapi_document(app: flask.Flask) -> str:

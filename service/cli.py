@@ -16,6 +16,7 @@ from service import admin_commands, commands
 from service.app import create_app, openapi_document
 from service.embedded import EmbeddedError
 from service.errors import Problem
+from service.export_command import export_
 from service.logs import configure_logs
 from service.running import DamagedFileError, running_settings
 from service.scheduler import run_scheduler
@@ -87,8 +88,8 @@ def openapi(settings: Settings) -> None:
 
 
 for command in (
-    commands.db, commands.import_, commands.sweep_, commands.sandbox, admin_commands.sellers_, admin_commands.tokens,
-    admin_commands.marketplaces,
+    commands.db, commands.import_, export_, commands.sweep_, commands.sandbox, admin_commands.sellers_,
+    admin_commands.tokens, admin_commands.marketplaces,
 ):  # fmt: skip
     cli.add_command(command)
 

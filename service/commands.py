@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -18,8 +19,13 @@ from service.cancellation.actions import preview_sweep, sweep
 from service.database import Database, newest_schema_version, schema_version, upgrade_schema
 from service.errors import SellerNotFound
 from service.fields import Timestamp
-from service.ingest.jobs import Refusal, import_orders
+from service.ingest.actions import receive_orders, receive_reported_orders
+from service.ingest.jobs import BYTE_ORDER_MARK, MAX_LINE_BYTES, Begun, Refusal, import_entries, line_entries
+from service.ingest.report_rows import Header
+from service.ingest.reports import SALES_CHANNEL, FindMarketplace, report_entries, scattered_orders
 from service.ingest.schemas import read_line
+from service.marketplaces.queries import find_marketplaces
+from service.orders.schemas import SELLER_ID
 from service.sandbox.actions import enter_sandbox, move_clock
 from service.sandbox.queries import find_clock
 from service.schema import field_errors
@@ -77,37 +83,98 @@ def upgrade(settings: Settings) -> None:
     click.echo("The tables are current.")
 
 
+def _show_refusal(refusal: Refusal) -> None:
+    places = "; ".join(f"{error.pointer or '(line)'} {error.detail}" for error in refusal.problem.errors)
+    reason = f"{refusal.problem.detail}: {places}" if places else refusal.problem.detail
+    if isinstance(refusal.problem, SellerNotFound):
+        reason += " (--create-sellers creates it)"
+    # Names of fields come from the file: what is not printable in them is shown, not done.
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason[:MAX_REASON_LENGTH])
+    click.echo(f"line {refusal.line_number}: {shown}", err=True)
+
+
+def read_seller_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return the value of an option that names a seller, or refuse it."""
+    if value is not None and not re.fullmatch(SELLER_ID, value, re.ASCII):
+        raise click.BadParameter("is no seller's id")
+    return value
+
+
+def _refuse_misplaced(
+    first_line: bytes, header: Header | None, seller_id: str | None, marketplace_id: str | None
+) -> None:
+    """Refuse options that the file has no use for, and a report that cannot be read."""
+    if header is None:
+        if seller_id or marketplace_id:
+            _refuse_as_no_report(first_line)
+        return
+    header.refuse_unusable()
+    if seller_id is None:
+        raise click.UsageError("the file is a report, which names no seller: say whose it is with --seller")
+    if SALES_CHANNEL not in header.columns and marketplace_id is None:
+        raise click.UsageError(f"the report has no column {SALES_CHANNEL}: name the marketplace with --marketplace")
+
+
+def _refuse_as_no_report(first_line: bytes) -> None:
+    if first_line.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"{"):
+        raise click.UsageError("--seller and --marketplace are for reports; each line of NDJSON names its own")
+    raise click.UsageError(
+        "the file is neither NDJSON nor a report: that is UTF-8, with lines that end in LF, and the first of them "
+        "names the column order-id"
+    )
+
+
+def _marketplaces(database: Database, otherwise: str | None) -> FindMarketplace:
+    """Return what finds a marketplace by its name or id, and `otherwise` for any other."""
+    with database.connection() as connection:
+        known = find_marketplaces(connection)
+    ids = {
+        name.casefold(): each.marketplace_id for each in known for name in (each.marketplace_name, each.marketplace_id)
+    }
+    if otherwise is not None and otherwise not in ids.values():
+        raise click.BadParameter(f"the marketplace {otherwise} is not known here", param_hint="--marketplace")
+    return lambda name: ids.get(name.strip().casefold(), otherwise)
+
+
 @click.command(name="import", epilog="Example: manage-orders import orders.ndjson --create-sellers")
 @click.argument("file", type=click.File("rb"))
 @click.option("--create-sellers", is_flag=True, help="Create the sellers that are not known yet.")
+@click.option("--seller", "seller_id", metavar="ID", callback=read_seller_id, help="Whose orders a report holds.")
+@click.option("--marketplace", "marketplace_id", metavar="ID", help="For rows of a report that name no known one.")
 @settings_of
-def import_(settings: Settings, file: BinaryIO, *, create_sellers: bool) -> None:
+def import_(
+    settings: Settings, file: BinaryIO, *, create_sellers: bool, seller_id: str | None, marketplace_id: str | None
+) -> None:
     """Import orders from FILE, or from standard input when it is "-".
 
-    FILE is NDJSON: an Orders 2026-01-01 Order object a line, with its sellerId. Lines that cannot be taken are reported
-    on standard error and the others go in; the command then ends with 3. Importing a file again adds nothing twice.
+    FILE is NDJSON: an Orders 2026-01-01 Order object a line, with its sellerId. Or it is an unshipped-orders report,
+    separated by tabs, commas or semicolons, as its header line shows: --seller says whose it is, and it adds orders,
+    but changes none. A new order needs order-total and currency, which the reports exported here have. The rows of an
+    order must be adjacent: an order whose rows are not is refused; on standard input, only its later rows are.
+
+    What cannot be taken is reported on standard error and the rest goes in; the command then ends with 3. Importing a
+    file again adds nothing twice.
     """
-
-    def report(refusal: Refusal) -> None:
-        places = "; ".join(f"{error.pointer or '(line)'} {error.detail}" for error in refusal.problem.errors)
-        reason = f"{refusal.problem.detail}: {places}" if places else refusal.problem.detail
-        if isinstance(refusal.problem, SellerNotFound):
-            reason += " (--create-sellers creates it)"
-        # Names of fields come from the file: what is not printable in them is shown, not done.
-        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason[:MAX_REASON_LENGTH])
-        click.echo(f"line {refusal.line_number}: {shown}", err=True)
-
+    first_line = file.readline(MAX_LINE_BYTES + 1)
+    header = Header.read(first_line)
+    _refuse_misplaced(first_line, header, seller_id, marketplace_id)
+    create_missing = sellers.insert_missing_sellers if create_sellers else None
     size = Path(file.name).stat().st_size if file.name != "<stdin>" else None
     shows_progress = size is not None and sys.stderr.isatty()
     bar = click.progressbar(length=size or 0, label="Importing", file=sys.stderr) if shows_progress else nullcontext()
     with open_database(settings).closing() as database, bar as progress:
-        summary = import_orders(
+        if header is not None and seller_id is not None:
+            receive, find_marketplace = receive_reported_orders, _marketplaces(database, marketplace_id)
+            # What is piped in goes by once.
+            scattered = scattered_orders(header, file) if file.seekable() else frozenset[str]()
+            entries = report_entries(header, file, seller_id, find_marketplace, scattered)
+        else:
+            receive, entries = receive_orders, line_entries(Begun(first_line, file), read_line)
+        summary = import_entries(
             database,
-            file,
-            read_line,
-            actor=COMMAND_LINE,
-            create_missing_sellers=sellers.insert_missing_sellers if create_sellers else None,
-            on_refusal=report,
+            entries,
+            lambda connection, orders: receive(connection, orders, COMMAND_LINE, create_missing),
+            on_refusal=_show_refusal,
             on_progress=progress.update if progress else lambda _: None,
         )
     click.echo(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+import select
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Self
+from weakref import WeakKeyDictionary
 
+import orjson
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Json
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from service.errors import (
@@ -28,6 +32,7 @@ from service.errors import (
     SellerExists,
     SellerNotFound,
     UnknownMarketplace,
+    ViewExists,
 )
 from service.settings import Settings
 
@@ -40,10 +45,15 @@ CONSTRAINT_PROBLEMS: dict[str, tuple[type[Problem], str]] = {
     "orders_seller_id_fkey": (SellerNotFound, "the seller is not known here"),
     "tokens_seller_id_fkey": (SellerNotFound, "the seller is not known here"),
     "orders_marketplace_id_fkey": (UnknownMarketplace, "the marketplace is not known here"),
+    "saved_views_view_name_key": (
+        ViewExists,
+        "a view of this name exists already; give this one another, or change that one",
+    ),
 }
 
 # Operational errors too, but of one statement: they are looked at first.
 _CONTENTION = (pg.QueryCanceled, pg.LockNotAvailable, pg.DeadlockDetected)
+TEST_AGAIN_AFTER_S = 1
 SANDBOX_MISMATCH = "MO001"  # raised by app_now()
 
 _PASSING_FAULTS = (
@@ -60,6 +70,7 @@ class Database:
         self._lock = threading.Lock()
         self._opened = False
         self._drained_at = -math.inf
+        self._tested_at = WeakKeyDictionary[psycopg.Connection, float]()
         self._pool = ConnectionPool(
             conninfo(settings),
             min_size=0,
@@ -68,7 +79,7 @@ class Database:
             # The pool's own patience doubles up to five minutes; a request that finds no connection tries at once.
             reconnect_timeout=settings.pool_timeout_ms / 1000,
             check=self._check,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "prepare_threshold": 1},  # to plan a list takes as long as to read it
             open=False,
         )
 
@@ -87,14 +98,20 @@ class Database:
     def _check(self, connection: psycopg.Connection) -> None:
         """Test a connection before it is lent. A lost one tells that the server went away, and the others with it.
 
-        Left to itself the pool finds them one by one, waiting longer each time, until the request has timed out.
+        Left to itself the pool finds them one by one, waiting longer each time, until the request has timed out. One
+        that was well a moment ago, and to which the server has said nothing since, is not asked again: that would take
+        as long as to read an order.
         """
+        now = time.monotonic()
+        if now - self._tested_at.get(connection, -math.inf) < TEST_AGAIN_AFTER_S and _is_silent(connection):
+            return
+        self._tested_at[connection] = now
         try:
             ConnectionPool.check_connection(connection)
         except psycopg.OperationalError:
             with self._lock:
-                is_news = time.monotonic() - self._drained_at > 1
-                self._drained_at = time.monotonic() if is_news else self._drained_at
+                is_news = now - self._drained_at > 1
+                self._drained_at = now if is_news else self._drained_at
             if is_news:
                 self._pool.drain()
             raise
@@ -132,11 +149,30 @@ class Database:
             yield connection
 
     @contextmanager
+    def seller_reading(self, seller_id: str) -> Generator[psycopg.Connection]:
+        """Do the same for a few statements that only read: they travel together, and are a transaction by that."""
+        with self.connection() as connection, connection.pipeline():
+            connection.execute("SELECT set_config('app.seller_id', %(seller_id)s, true)", {"seller_id": seller_id})
+            yield connection
+
+    @contextmanager
     def operator_transaction(self) -> Generator[psycopg.Connection]:
         """Open a transaction that sees every seller's rows: for operations and scheduled jobs only."""
         with self.connection() as connection, connection.transaction():
             connection.execute("SET LOCAL ROLE manage_orders_operator")
             yield connection
+
+
+def _is_silent(connection: psycopg.Connection) -> bool:
+    """Tell whether there is nothing to read: what closes an idle connection says so, or ends it."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
+def as_json(rows: object) -> Json:
+    """Return rows as the JSON in which they travel to PostgreSQL, named by column."""
+    return Json(rows, partial(orjson.dumps, default=str))
 
 
 def conninfo(settings: Settings) -> str:
@@ -147,6 +183,9 @@ def conninfo(settings: Settings) -> str:
         "app.sandbox": "on" if settings.sandbox else "off",
         "statement_timeout": str(settings.statement_timeout_ms),
         "lock_timeout": str(settings.lock_timeout_ms),
+        # Pages come from memory, or from a disk without a head. Were they dearer, a sort would seem to cost less.
+        "random_page_cost": "1.1",
+        "max_parallel_workers_per_gather": "0",  # one request is not worth three processes
         "idle_in_transaction_session_timeout": str(max(60_000, 2 * settings.statement_timeout_ms)),
     }
     return make_conninfo(

@@ -37,10 +37,15 @@ _CURRENCIES = {
     "A39IBJ37TRP1C6": "AUD", "A17E79C6D8DWNP": "SAR", "ARBP9OOSHTCHU": "EGP", _WEB_SHOP.marketplace_id: "EUR",
 }  # fmt: skip
 _PRODUCTS = (
-    ("MUG-BLUE", "Blue mug", 1290), ("LAMP-DESK", "Desk lamp", 3490), ("TENT-2P", "Two-person tent", 12900),
-    ("PEN-SET", "Set of pens", 750), ("BOOK-ATLAS", "World atlas", 4200), ("CABLE-USB", "USB cable", 890),
-)  # fmt: skip
-_NAMES = ("Ada Example", "Bruno Sample", "Chen Specimen", "Dalia Muster", "Emeka Beispiel", "Fumiko Rei")
+    ("MUG-BLUE", "B0DEMO0001", "Blue mug", 1290),
+    ("LAMP-DESK", "B0DEMO0002", "Desk lamp", 3490),
+    ("TENT-2P", "B0DEMO0003", "Two-person tent", 12900),
+    ("PEN-SET", "B0DEMO0004", "Set of pens", 750),
+    ("BOOK-ATLAS", "B0DEMO0005", "World atlas", 4200),
+    ("CABLE-USB", "B0DEMO0006", "USB cable", 890),
+)
+_NAMES = ("Ana Amostra", "Bruno Sample", "Chen Specimen", "Dalia Muster", "Emeka Beispiel", "Zoë Exemple")
+_CITIES = ("Exampleton", "São Paulo", "Zürich", "Lyon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +182,7 @@ class _Maker:
                 "deliveryAddress": {
                     "name": name,
                     "addressLine1": f"{self.number} Example Street",
-                    "city": "Exampleton",
+                    "city": self.chance.choice(_CITIES),
                     "postalCode": f"{10_000 + self.number}",
                     "countryCode": self.marketplace.country_code,
                 }
@@ -197,10 +202,15 @@ class _Maker:
             {
                 "orderItemId": f"{self.number:07d}{index:03d}",
                 "quantityOrdered": self.chance.randint(1, 3),
-                "product": {"sellerSku": sku, "title": title, "price": {"unitPrice": self._money(cents)}},
+                "product": {
+                    "sellerSku": sku,
+                    "asin": asin,
+                    "title": title,
+                    "price": {"unitPrice": self._money(cents)},
+                },
                 "cents": cents,
             }
-            for index, (sku, title, cents) in enumerate(products, start=1)
+            for index, (sku, asin, title, cents) in enumerate(products, start=1)
         ]
 
     def _money(self, cents: int) -> dict[str, str]:

@@ -169,6 +169,44 @@ class QuantityTooLarge(Problem):
     example_errors = (FieldError("1 of 2 remain to be confirmed, not 2", pointer="/orderItems/0/quantity"),)
 
 
+class ViewNotFound(Problem):
+    code, title, status = "view-not-found", "There is no such view", 404
+    example = "there is no view 3f0d6c2e-6f0e-4b7e-9a55-0d9f3c1b7a42 for this token"
+
+
+class ViewExists(Problem):
+    code, title, status = "view-exists", "There is a view of this name already", 409
+    example = "a view of this name exists already; give this one another, or change that one"
+
+
+class ViewReadOnly(Problem):
+    code, title, status = "view-read-only", "The view is built in", 409
+    example = "the view late is built in; save another like it"
+
+
+class ViewOutdated(Problem):
+    code, title, status = "view-outdated", "The view refers to what no longer exists", 409
+    example = "the view Germany refers to what no longer exists; change it or delete it"
+    example_errors = (FieldError("the marketplace A1GONE is not known here", pointer="/filters/marketplaceIds/0"),)
+
+
+class TooManyViews(Problem):
+    code, title, status = "too-many-views", "There are too many views", 409
+    example = "the user has 200 views, the most there can be; delete one first"
+
+
+class PreconditionFailed(Problem):
+    code, title, status = "precondition-failed", "It has changed since it was read", 412
+    example = "the view is at version 4; read it again, and change what it holds now"
+    example_errors = (FieldError("names another version", header="If-Match"),)
+
+
+class PreconditionRequired(Problem):
+    code, title, status = "precondition-required", "The request must say which version it changes", 428
+    example = "send the ETag of what is to be changed"
+    example_errors = (FieldError("is required", header="If-Match"),)
+
+
 class SandboxRefused(Problem):
     code, title, status = "sandbox-refused", "The process and the database are not of one mode", 503
 

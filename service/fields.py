@@ -18,7 +18,7 @@ INT4_MAX = 2**31 - 1
 INT4_MIN = -(2**31)
 NUMBER_LIMIT = 1e15
 FIRST_YEAR, LAST_YEAR = 1970, 2999
-AMOUNT = r"^-?\d{1,15}(\.\d{1,4})?$"
+AMOUNT = r"^-?\d{1,14}(\.\d{1,4})?$"
 CURRENCY = r"^[A-Z]{3}$"
 # Codes without a minor unit (gold, drawing rights, testing) are no money that anyone can be charged.
 MINOR_UNITS = {each.code: each.exponent for each in iso4217.Currency if each.exponent is not None}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 import flask
 import orjson
@@ -14,8 +14,8 @@ from webargs.flaskparser import FlaskParser
 from webargs.multidictproxy import MultiDictProxy
 
 from service.errors import FieldError, InvalidRequest, MalformedRequest, RequestTooLarge, UnsupportedMediaType
-from service.fields import Integer, Leaf, List, Text
-from service.schema import Schema, field_errors
+from service.fields import Boolean, Integer, Leaf, List, Text
+from service.schema import Documented, Schema, field_errors
 
 MAX_QUERY_VALUES = 50
 MAX_RESULTS_PER_PAGE = 100
@@ -32,17 +32,26 @@ class QueryInteger(Integer):
         return super()._read(int(value))
 
 
+class QueryBoolean(Boolean):
+    """True or false, as a word in a query or as itself in JSON."""
+
+    def _read(self, value: object) -> bool:
+        return super()._read({"true": True, "false": False}.get(value, value) if isinstance(value, str) else value)
+
+
 class QueryList(List[Any]):
     """Values in a query, repeated or separated by commas."""
 
-    def __init__(self, inner: Leaf[Any], description: str = "", *, example: list[str]) -> None:
-        super().__init__(inner, description, max_items=MAX_QUERY_VALUES, min_items=1, example=example)
+    def __init__(self, inner: Leaf[Any], description: str = "", **options: Unpack[Documented]) -> None:
+        super().__init__(inner, description, max_items=MAX_QUERY_VALUES, min_items=1, **options)
 
     def _deserialize(
         self, value: object, attr: str | None, data: Mapping[str, Any] | None, **kwargs: object
     ) -> list[Any]:
-        parts = [part for text in value for part in str(text).split(",")] if isinstance(value, list) else value
-        return super()._deserialize(parts, attr, data, **kwargs)
+        # Only a query writes several values as one: in JSON a comma belongs to the value.
+        if isinstance(value, list) and isinstance(data, MultiDictProxy):
+            value = [part for text in value for part in str(text).split(",")]
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class PageQuery(Schema):
@@ -51,13 +60,16 @@ class PageQuery(Schema):
     max_results_per_page = QueryInteger(
         "Results in a page; 50 when left out.", minimum=1, maximum=MAX_RESULTS_PER_PAGE, example=50
     )
-    pagination_token = Text("The `nextToken` of the page before.", max_length=2000, example=PAGE_TOKEN_EXAMPLE)
+    pagination_token = Text(
+        "The `nextToken` or `previousToken` of a page.", max_length=4000, example=PAGE_TOKEN_EXAMPLE
+    )
 
 
 class PaginationSchema(Schema):
-    """Where the next page begins."""
+    """Where the neighbours of a page begin."""
 
-    next_token = Text("Send it as `paginationToken`, with the same filters.", max_length=2000)
+    next_token = Text("Send it as `paginationToken`, with the same filters; absent on the last page.", max_length=4000)
+    previous_token = Text("The same for the page before; absent on the first page.", max_length=4000)
 
 
 class Parser(FlaskParser):
@@ -99,6 +111,12 @@ class Parser(FlaskParser):
         ((location, messages),) = error.normalized_messages().items()
         errors = list(field_errors(messages))
         if location == "query":
-            # A query is flat: `/name`, or `/name/2` for the third of several values.
-            errors = [FieldError(each.detail, parameter=(each.pointer or "/").split("/")[1]) for each in errors]
+            errors = [FieldError(each.detail, parameter=_parameter(each.pointer or "/")) for each in errors]
+        elif location == "headers":
+            errors = [FieldError(each.detail, header=(each.pointer or "/")[1:]) for each in errors]
         raise InvalidRequest("the input does not fit the contract", *errors) from error
+
+
+def _parameter(pointer: str) -> str:
+    """Return the parameter that a pointer into a query is about: `/name`, or `/name/2` for its third value."""
+    return pointer.split("/")[1].replace("~1", "/").replace("~0", "~")

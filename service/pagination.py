@@ -30,9 +30,9 @@ class PageTokens:
         else:
             if made_for == _digest(scope):
                 return position
-            reason = "belongs to another seller or other filters; repeat the request it came from, or start anew"
+            reason = "belongs to another seller, sort or filter; repeat the request it came from, or start anew"
         raise InvalidRequest("the page token cannot be used", FieldError(reason, parameter="paginationToken"))
 
 
 def _digest(scope: object) -> str:
-    return hashlib.sha256(orjson.dumps(scope, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    return hashlib.sha256(orjson.dumps(scope, default=str, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]

@@ -28,10 +28,11 @@ from service.database import Database, schema_version, upgrade_schema
 from service.demo import DEMO_SELLERS, add_late_orders, create_demo
 from service.embedded import EmbeddedServer, locked
 from service.errors import SandboxRefused
-from service.orders.queries import OrderFilter, find_orders
 from service.running import RUNNING_FILE, read_file, write_file
 from service.sandbox.actions import enter_sandbox
 from service.sandbox.queries import Clock, find_clock
+from service.search.queries import find_orders
+from service.search.rules import DEFAULT_SORT, OrderFilter
 from service.sellers.actions import authenticate, create_token
 from service.settings import Settings
 from service.unprivileged import end_with_parent
@@ -178,7 +179,7 @@ def _example_order(database: Database) -> str | None:
     wanted = OrderFilter(fulfillment_statuses=["UNSHIPPED"], fulfilled_by=["MERCHANT"])
     with database.seller_transaction(seller_id) as connection:
         now = find_clock(connection).now
-        page = find_orders(connection, seller_id, wanted, None, 1000)
+        page = find_orders(connection, seller_id, wanted, DEFAULT_SORT, limit=1000)
     orders = [json.loads(document) for document in page.documents]
     can_be = [each for each in orders if datetime.fromisoformat(each["fulfillment"]["confirmBy"]) > now]
     late = [each for each in can_be if each["fulfillment"]["shipmentIsLate"]]

@@ -155,7 +155,7 @@ def all_orders(call: Call, seller_id: str) -> Iterator[dict[str, Any]]:
         if status != 200:
             raise RuntimeError(f"the orders of {seller_id} were not listed: {page}")
         yield from page["orders"]
-        if "pagination" not in page:
+        if "nextToken" not in page.get("pagination", {}):
             return
         query["paginationToken"] = page["pagination"]["nextToken"]
 

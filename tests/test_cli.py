@@ -327,7 +327,8 @@ def test_an_order_of_an_added_marketplace_gets_its_confirm_by_from_it(
     finally:
         # The tests of this session share the marketplaces.
         owner.execute(
-            "TRUNCATE orders, order_items, packages, package_items, charges, order_events, cancellation_errors"
+            "TRUNCATE orders, order_items, packages, package_items, charges, order_events, order_search, "
+            "cancellation_errors"
         )
         owner.execute("DELETE FROM marketplaces WHERE marketplace_id = 'MYSHOP'")
 

@@ -39,7 +39,10 @@ PACKAGES: list[dict[str, Any]] = [
     {"packageReferenceId": "2", "packageItems": [{"orderItemId": "2", "quantity": 1}]},
 ]
 AFN: dict[str, Any] = {"fulfillment__fulfilledBy": "AMAZON"}
-ORDER_TABLES = ("orders", "order_items", "packages", "package_items", "charges", "order_events", "cancellation_errors")
+ORDER_TABLES = (
+    *("orders", "order_items", "packages", "package_items", "charges", "order_events", "order_search"),
+    "cancellation_errors",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -431,8 +434,7 @@ def test_an_order_that_was_given_out_comes_back_as_it_was(
     seller: ApiClient, owner: psycopg.Connection, state: str
 ) -> None:
     given_out = receive(seller, rich_order(**ROUND_TRIPS[state]))
-    assert kept(receive(seller, given_out, 200)) == kept(given_out)
-    assert receive(seller, given_out, 200)["version"] == 2
+    assert receive(seller, given_out, 200) == given_out
     owner.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(sql.Identifier, ORDER_TABLES))))
     assert kept(receive(seller, given_out)) == kept(given_out)
 

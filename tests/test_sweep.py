@@ -350,8 +350,12 @@ def test_an_order_locked_for_too_long_makes_the_run_partial_and_is_taken_by_the_
 def _poison_with_an_event(owner: psycopg.Connection, order_id: str) -> str:
     owner.execute(
         """
-        INSERT INTO order_events (seller_id, order_id, version, event_type, event_time, actor, details)
-        SELECT seller_id, order_id, version + 1, 'ORDER_UPDATED', app_now(), 'test', '{}'
+        INSERT INTO order_events (
+            seller_id, order_id, version, event_type, event_time, actor, details,
+            ship_by_sort, confirm_by_sort, grand_total_sort
+        )
+        SELECT seller_id, order_id, version + 1, 'ORDER_UPDATED', app_now(), 'test', '{}',
+            ship_by_sort, confirm_by_sort, grand_total_sort
         FROM orders WHERE order_id = %s
         """,
         [order_id],
@@ -717,26 +721,38 @@ def scans(plan: Mapping[str, Any]) -> set[tuple[str, str, str]]:
 def many_orders(scene: Scene) -> list[str]:
     """Return 20,000 open orders of two sellers with deadlines minute by minute, beside 10,000 cancelled ones."""
     scene.receive()
-    scene.owner.execute(
+    columns = scene.owner.execute(
         """
-        INSERT INTO orders
-        SELECT made.* FROM orders o CROSS JOIN generate_series(1, 30000) AS n CROSS JOIN jsonb_populate_record(
+        SELECT string_agg(column_name, ', ') FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name = 'orders' AND is_generated = 'NEVER'
+        """
+    ).fetchone()
+    assert columns is not None
+    scene.owner.execute(
+        f"""
+        INSERT INTO orders ({columns[0]})
+        SELECT {columns[0]} FROM (SELECT made.* FROM orders o
+            CROSS JOIN generate_series(1, 30000) AS n CROSS JOIN jsonb_populate_record(
             o,
             jsonb_build_object(
                 'seller_id', CASE WHEN n % 2 = 0 THEN 'A1SELLER' ELSE 'A2SELLER' END,
                 'order_id', 'BULK-' || n,
                 'created_time', o.created_time - make_interval(mins => n),
                 'confirm_by', o.confirm_by + make_interval(mins => n)
-            ) || CASE WHEN n % 3 > 0 THEN '{}' ELSE jsonb_build_object(
+            ) || CASE WHEN n % 3 > 0 THEN '{{}}' ELSE jsonb_build_object(
                 'fulfillment_status', 'CANCELLED', 'payment_status', 'UNPAID', 'cancel_reason', 'BUYER_CANCELLED',
                 'cancelled_time', o.created_time
             ) END
-        ) AS made;
-        INSERT INTO order_events (seller_id, order_id, version, event_type, event_time, actor, details)
-        SELECT seller_id, order_id, 1, 'ORDER_RECEIVED', created_time, 'test', '{}'
+        ) AS made) bulk;
+        INSERT INTO order_events (
+            seller_id, order_id, version, event_type, event_time, actor, details,
+            ship_by_sort, confirm_by_sort, grand_total_sort
+        )
+        SELECT seller_id, order_id, 1, 'ORDER_RECEIVED', created_time, 'test', '{{}}',
+            ship_by_sort, confirm_by_sort, grand_total_sort
         FROM orders WHERE order_id LIKE 'BULK-%';
         ANALYZE orders
-        """
+        """.encode()
     )
     rows = scene.owner.execute("SELECT order_id FROM orders WHERE fulfillment_status = 'UNSHIPPED' ORDER BY confirm_by")
     return [row[0] for row in rows]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import flask
@@ -28,6 +28,7 @@ SELLER_TABLES = """
 # Their keys begin otherwise: a token is found before its seller is known.
 NOT_KEYED_BY_SELLER = {"tokens"}
 PRIVATE_TITLE = "Nobody else's teapot"
+SHARED_VIEW = "3f0d6c2e-6f0e-4b7e-9a55-0d9f3c1b7a42"
 
 
 def seller_tables(owner: psycopg.Connection) -> list[str]:
@@ -44,7 +45,10 @@ def rows_of_two(
     client_of: Callable[[str | None], ApiClient],
     set_clock: Callable[[object], object],
 ) -> dict[str, str]:
-    """Put rows of both sellers into every table that has a seller, and return an order of each."""
+    """Put rows of both sellers into every table that has a seller, and return an order of each.
+
+    The first seller's view is shared, for all of its tokens to see.
+    """
     set_clock(NOW)
     orders: dict[str, str] = {}
     for seller_id in (SELLER, OTHER_SELLER):
@@ -66,7 +70,21 @@ def rows_of_two(
             """,
             (seller_id, order["orderId"]),
         )
+        assert client.post("/v1/views", {"name": "Private"}).status_code == 201
+    share_view(owner)
     return orders
+
+
+def share_view(owner: psycopg.Connection) -> None:
+    owner.execute(
+        """
+        INSERT INTO saved_views (seller_id, view_id, view_name, filters, columns, is_default, version,
+            created_time, last_updated_time)
+        VALUES (%s, %s, %s, '{}', '[]', false, 1, now(), now())
+        ON CONFLICT ON CONSTRAINT saved_views_pkey DO NOTHING
+        """,
+        (SELLER, SHARED_VIEW, PRIVATE_TITLE),
+    )
 
 
 def test_row_security_is_on_and_forced_on_every_table_with_a_seller(
@@ -164,10 +182,18 @@ def test_a_row_of_another_seller_cannot_be_written(
             "SELECT has_table_privilege('manage_orders_service', %s, 'INSERT')", (table,)
         ).fetchone()
         if writable == (True,):
-            copied = sql.SQL("CREATE TEMPORARY TABLE mine ON COMMIT DROP AS SELECT * FROM {}").format(
-                sql.Identifier(table)
+            columns = sql.SQL(", ").join(
+                sql.Identifier(row[0])
+                for row in owner.execute(
+                    "SELECT attname FROM pg_attribute "
+                    "WHERE attrelid = %s::regclass AND attnum > 0 AND attgenerated = '' AND NOT attisdropped",
+                    (table,),
+                )
             )
-            steal = sql.SQL("INSERT INTO {} SELECT * FROM mine").format(sql.Identifier(table))
+            copied = sql.SQL("CREATE TEMPORARY TABLE mine ON COMMIT DROP AS SELECT {} FROM {}").format(
+                columns, sql.Identifier(table)
+            )
+            steal = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM mine").format(sql.Identifier(table), columns, columns)
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):  # noqa: PT012, SIM117  # one transaction
                 with database.seller_transaction(SELLER) as connection:
                     connection.execute(copied)
@@ -187,7 +213,7 @@ def test_a_row_of_another_seller_cannot_be_changed_taken_or_given_away(
             "SELECT 1 FROM orders WHERE order_id = %s FOR UPDATE", (rows_of_two[OTHER_SELLER],)
         ).fetchall()
         assert locked == []
-    for table in ("orders", "order_items", "packages"):
+    for table in ("orders", "order_items", "packages", "saved_views"):
         give = sql.SQL("UPDATE {} SET seller_id = %s").format(sql.Identifier(table))
         with (
             pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
@@ -280,6 +306,7 @@ class Call:
     scope: str | None
     body: object = None
     of_seller: bool = True
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def calls(order_id: str) -> dict[tuple[str, str], Call]:
@@ -288,9 +315,16 @@ def calls(order_id: str) -> dict[tuple[str, str], Call]:
     run = Call("operations", of_seller=False)
     return {
         ("GET", "/v1/orders"): Call("orders:read"),
+        ("GET", "/v1/orders/counts"): Call("orders:read", query={"by": "fulfillmentStatus"}),
+        ("GET", "/v1/orders/export"): Call("orders:read", query={"format": "ndjson"}),
         ("POST", "/v1/orders"): Call("orders:write", order),
         ("GET", "/v1/orders/<order_id:order_id>"): Call("orders:read"),
         ("POST", "/v1/orders/<order_id:order_id>/shipment-confirmations"): Call("shipments:write", confirmation("9")),
+        ("GET", "/v1/views"): Call("orders:read"),
+        ("POST", "/v1/views"): Call("orders:read", {"name": "New"}),
+        ("GET", "/v1/views/<view_id:view_id>"): Call("orders:read"),
+        ("PUT", "/v1/views/<view_id:view_id>"): Call("orders:read", {"name": "Changed", "isShared": True}),
+        ("DELETE", "/v1/views/<view_id:view_id>"): Call("orders:read"),
         ("GET", "/v1/cancellation-runs"): run,
         ("POST", "/v1/cancellation-runs"): Call("operations", {"dryRun": True}, of_seller=False),
         ("GET", "/v1/cancellation-runs/<uuid:run_id>"): run,
@@ -327,7 +361,7 @@ def test_a_route_lets_nobody_in_who_may_not_and_tells_them_nothing(  # noqa: C90
     call = calls(order_id)[method, rule]
     run_id = owner.execute("SELECT run_id FROM cancellation_runs").fetchall()[0][0]
     path = rule.replace("<order_id:order_id>", order_id).replace("<uuid:run_id>", str(run_id))
-    path = path.replace("<path:path>", "index.html")
+    path = path.replace("<view_id:view_id>", SHARED_VIEW).replace("<path:path>", "index.html")
 
     def token(seller_id: str | None, scopes: list[str] | None = None) -> str:
         return create_token(database, SECRET_KEY, seller_id=seller_id, name="test", scopes=scopes)[1]
@@ -339,11 +373,19 @@ def test_a_route_lets_nobody_in_who_may_not_and_tells_them_nothing(  # noqa: C90
         return text
 
     def send(authorization: str | None, query: dict[str, str] | None = None) -> TestResponse:
-        headers = {} if authorization is None else {"Authorization": authorization}
-        return app.test_client().open(path, method=method, headers=headers, query_string=query, json=call.body)
+        sent = {"Authorization": authorization, "If-Match": "*" if "view_id" in rule else None}
+        headers = {name: value for name, value in sent.items() if value is not None}
+        given = {**call.query, **(query or {})}
+        return app.test_client().open(
+            path, method=method, headers=headers, query_string=given, json=call.body, buffered=True
+        )
 
     def state() -> list[tuple[Any, ...]]:
-        return owner.execute("SELECT orders::text FROM orders WHERE seller_id = %s", (victim,)).fetchall()
+        query = """
+            SELECT orders::text FROM orders WHERE seller_id = %(seller_id)s
+            UNION ALL SELECT saved_views::text FROM saved_views WHERE seller_id = %(seller_id)s
+        """
+        return sorted(owner.execute(query, {"seller_id": victim}).fetchall())
 
     if call.scope is None:
         response = send(None)
@@ -377,7 +419,7 @@ def test_a_route_lets_nobody_in_who_may_not_and_tells_them_nothing(  # noqa: C90
             ("an operator who names none", send(f"Bearer {token(None)}"), {422}),
             ("an operator who names nobody known", send(f"Bearer {token(None)}", {"sellerId": "A9NOBODY"}), {404}),
         ]
-        if "order_id" in rule:
+        if "_id" in rule:
             refused.append(("another seller", send(foreign), {404}))
     else:
         refused.append(("a seller", send(foreign), {403}))
@@ -386,18 +428,19 @@ def test_a_route_lets_nobody_in_who_may_not_and_tells_them_nothing(  # noqa: C90
         assert response.mimetype == "application/problem+json", who
         assert PRIVATE_TITLE not in response.text, who
         assert ("WWW-Authenticate" in response.headers) == (response.status_code == 401), who
-    assert state() == before, "somebody who may not has changed an order"
+    assert state() == before, "somebody who may not has changed an order or a view"
 
-    own = send(foreign) if call.of_seller and "order_id" not in rule else None
+    own = send(foreign) if call.of_seller and "_id" not in rule else None
     if own is not None:
         assert own.status_code in {200, 201}, own.text
         assert PRIVATE_TITLE not in own.text
         assert state() == before, "the order of the same id belongs to another seller"
     answered = send(f"bearer {good}")
-    assert answered.status_code in {200, 201, 409}, answered.text
+    assert answered.status_code in {200, 201, 204, 409}, answered.text
     if call.of_seller:
+        share_view(owner)  # it may have been deleted
         answered = send(f"Bearer {token(None)}", {"sellerId": victim})
-        assert answered.status_code in {200, 201, 409}, answered.text
+        assert answered.status_code in {200, 201, 204, 409}, answered.text
 
 
 def test_an_order_of_another_seller_and_one_that_does_not_exist_are_told_alike(

@@ -110,11 +110,15 @@ WITH due AS (
         cancel_reason = 'NOT_CONFIRMED_IN_TIME', cancellation_run_id = %(run_id)s
     FROM due
     WHERE orders.seller_id = %(seller_id)s AND orders.order_id = due.order_id
-    RETURNING orders.seller_id, orders.order_id, orders.version, orders.cancelled_time, orders.confirm_by
+    RETURNING orders.seller_id, orders.order_id, orders.version, orders.cancelled_time, orders.confirm_by,
+        orders.ship_by_sort, orders.confirm_by_sort, orders.grand_total_sort
 ), events AS (
-    INSERT INTO order_events
-        (seller_id, order_id, version, event_type, event_time, actor, cancellation_run_id, details)
+    INSERT INTO order_events (
+        seller_id, order_id, version, event_type, event_time, actor, cancellation_run_id,
+        ship_by_sort, confirm_by_sort, grand_total_sort, details
+    )
     SELECT seller_id, order_id, version, 'ORDER_CANCELLED', cancelled_time, %(actor)s, %(run_id)s,
+        ship_by_sort, confirm_by_sort, grand_total_sort,
         json_build_object(
             'cancelReason', 'NOT_CONFIRMED_IN_TIME', 'confirmBy', confirm_by,
             'fulfillmentStatus', json_build_object('was', 'UNSHIPPED', 'is', 'CANCELLED'))

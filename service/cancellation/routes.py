@@ -59,7 +59,7 @@ def start_cancellation_run(body: dict[str, Any]) -> tuple[dict[str, Any], int, d
 
 @blueprint.get("/v1/cancellation-runs")
 @blueprint.requires(OPERATIONS)
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(PageQuery(), location="query")
 @blueprint.response(
     200,
     CancellationRunPageSchema(),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import psycopg
 
 from service.business_days import ConfirmationPolicy, confirm_by
-from service.errors import ContradictoryOrder, FieldError, Problem, SellerNotFound, UnknownMarketplace
+from service.errors import ContradictoryOrder, FieldError, InvalidRequest, Problem, SellerNotFound, UnknownMarketplace
 from service.ingest import queries
 from service.ingest.contradictions import refuse_contradictions
 from service.ingest.rules import (
@@ -22,7 +22,8 @@ from service.ingest.rules import (
 )
 from service.marketplaces.queries import find_policies
 from service.orders.queries import insert_charge, insert_events
-from service.orders.rules import CONFIRMED, EventType, FulfilledBy
+from service.orders.rules import CONFIRMED, EventType, FulfilledBy, FulfillmentStatus
+from service.search.documents import refresh_document, save_documents
 
 CreateSellers = Callable[[psycopg.Connection, list[str]], None]
 Policies = Mapping[str, ConfirmationPolicy]
@@ -35,11 +36,13 @@ def receive_orders(
     orders: Sequence[IncomingOrder],
     actor: str,
     create_missing_sellers: CreateSellers | None = None,
+    *,
+    changes_known: bool = True,
 ) -> list[Outcome | Problem]:
     """Store new orders and later versions of known ones; return what became of each, in the order given.
 
     Runs in the caller's transaction: a batch is all there or not at all. The keys of `orders` are distinct. The sellers
-    of orders that are acceptable otherwise are created, if the caller brings the means.
+    of orders that are acceptable otherwise are created, if the caller brings the means. Known orders can be left alone.
     """
     results: Results = {}
     accepted: dict[queries.Key, tuple[IncomingOrder, datetime | None]] = {}
@@ -57,8 +60,53 @@ def receive_orders(
                 error = FieldError("not known here", "/sellerId")
                 results[key] = SellerNotFound(f"the seller {seller_id} is not known here", error)
     if accepted:
-        results |= _store(connection, accepted, actor)
+        results |= _store(connection, accepted, actor, changes_known=changes_known)
     return [results[order.key] for order in orders]
+
+
+def receive_reported_orders(
+    connection: psycopg.Connection,
+    orders: Sequence[IncomingOrder],
+    actor: str,
+    create_missing_sellers: CreateSellers | None = None,
+) -> list[Outcome | Problem]:
+    """Store those orders of a report that are new, as `receive_orders` does.
+
+    A report tells less of an order than its channel did, so that the known ones stay as they are.
+    """
+    known = queries.find_item_ids(connection, [order.key for order in orders])
+    results: Results = {}
+    new: list[IncomingOrder] = []
+    for order in orders:
+        problem = _unknown_items(order, known[order.key]) if order.key in known else _untold(order)
+        if problem is not None:
+            results[order.key] = problem
+        elif order.key in known:
+            results[order.key] = Outcome.UNCHANGED
+        else:
+            new.append(order)
+    received = receive_orders(connection, new, actor, create_missing_sellers, changes_known=False)
+    results |= {order.key: result for order, result in zip(new, received, strict=True)}
+    return [results[order.key] for order in orders]
+
+
+def _unknown_items(order: IncomingOrder, known: Collection[str]) -> Problem | None:
+    unknown = ", ".join(sorted(order.item_states.keys() - known))
+    if not unknown:
+        return None
+    reason = f"has no item {unknown} here; the rows of an order belong together"
+    return InvalidRequest("the order is known already, with other items", FieldError(reason, "order-item-id"))
+
+
+def _untold(order: IncomingOrder) -> Problem | None:
+    """Return what a new order needs, and the report does not tell."""
+    if order.fulfillment_status is FulfillmentStatus.PARTIALLY_SHIPPED:
+        reason = "the report does not tell which packages hold what was shipped; import the order as NDJSON"
+        return InvalidRequest("a part of the order was shipped", FieldError(reason, "quantity-shipped"))
+    if order.grand_total is None:
+        reason = "a new order needs what the buyer is charged for it, and its currency"
+        return InvalidRequest("the report has no order-total for the order", FieldError(reason, "order-total"))
+    return None
 
 
 def _check(order: IncomingOrder, policies: Policies) -> datetime | None:
@@ -91,7 +139,7 @@ def _missing_sellers(
     return missing
 
 
-def _store(connection: psycopg.Connection, accepted: Accepted, actor: str) -> Results:
+def _store(connection: psycopg.Connection, accepted: Accepted, actor: str, *, changes_known: bool) -> Results:
     # Inserted before any order is locked: who waits for another's insert holds no lock that anyone could wait for.
     now = queries.read_clock(connection)
     inserted = queries.insert_orders(connection, accepted.values(), now)
@@ -99,12 +147,17 @@ def _store(connection: psycopg.Connection, accepted: Accepted, actor: str) -> Re
     if inserted:
         _record_new(connection, [order for key, (order, _) in accepted.items() if key in inserted], actor, now)
     known = [key for key in accepted if key not in inserted]
-    if not known:
-        return results
+    if not known or not changes_known:
+        return results | dict.fromkeys(known, Outcome.UNCHANGED)
     stored_orders = queries.lock_stored_orders(connection, known)
     now = queries.read_clock(connection)
+    coming_back = [key for key in stored_orders if accepted[key][0].comes_back]
+    shown = queries.shown_digests(connection, coming_back) if coming_back else {}
     for key, stored in stored_orders.items():
         order, deadline = accepted[key]
+        if shown.get(key) == order.channel_digest:
+            results[key] = Outcome.UNCHANGED
+            continue
         try:
             results[key] = _update(connection, stored, order, deadline, actor, now)
         except Problem as problem:
@@ -114,6 +167,7 @@ def _store(connection: psycopg.Connection, accepted: Accepted, actor: str) -> Re
 
 def _record_new(connection: psycopg.Connection, orders: Sequence[IncomingOrder], actor: str, now: datetime) -> None:
     queries.save_parts(connection, orders, now)
+    save_documents(connection, [(*order.key, order.search) for order in orders])
     insert_events(
         connection,
         EventType.ORDER_RECEIVED,
@@ -148,6 +202,7 @@ def _update(  # noqa: PLR0913, PLR0917  # a decision needs all it decides on
     refuse_conflicts(stored, order, deadline, now)
     same_window = order.ship_by_latest == stored.ship_by_latest
     queries.update_order(connection, stored, order, stored.confirm_by if same_window else deadline, now)
+    refresh_document(connection, *order.key)
     if stored.confirmed_time is None:
         _charge(connection, order, now)
     change = {"fulfillmentStatus": {"was": stored.fulfillment_status, "is": order.fulfillment_status}}

@@ -1,10 +1,12 @@
-"""Import orders from NDJSON of any size, in batches that are all or nothing."""
+"""Import orders from files of any size, in batches that are all or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Protocol, TypeAlias
+
+import psycopg
 
 from service.database import Database
 from service.errors import Contended, FieldError, Problem, RequestTooLarge
@@ -14,7 +16,38 @@ from service.ingest.rules import IncomingOrder, Outcome
 TRIES = 3
 MAX_LINE_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 8 * MAX_LINE_BYTES
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+Receive: TypeAlias = Callable[[psycopg.Connection, Sequence[IncomingOrder]], Sequence[Outcome | Problem]]
+
+
+class Lines(Protocol):
+    """What is read line by line, such as a file."""
+
+    def readline(self, size: int, /) -> bytes:
+        """Return the next line, or its first `size` bytes; nothing at the end."""
+        ...
+
+
+class Begun:
+    """A file of which the first line was read already."""
+
+    def __init__(self, first_line: bytes, rest: Lines) -> None:
+        self._first_line, self._rest = first_line, rest
+
+    def readline(self, size: int, /) -> bytes:
+        """Return the next line, beginning with the first."""
+        line, self._first_line = self._first_line, b""
+        return line or self._rest.readline(size)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a part of a file says, the number of its first line, and its size; None where it says nothing."""
+
+    line_number: int
+    content: IncomingOrder | Problem | None
+    size: int
 
 
 @dataclass(slots=True)
@@ -47,7 +80,7 @@ class _Batch:
 
 def import_orders(  # noqa: PLR0913  # what an import needs to know, by name
     database: Database,
-    stream: BinaryIO,
+    stream: Lines,
     read_line: Callable[[bytes], IncomingOrder],
     *,
     actor: str,
@@ -56,36 +89,53 @@ def import_orders(  # noqa: PLR0913  # what an import needs to know, by name
     on_progress: Callable[[int], None],
     batch_size: int = 500,
 ) -> ImportSummary:
-    """Import an order a line; return what became of the lines.
+    """Import an order a line, as `import_entries` does. `read_line` raises the `Problem` that refuses a line."""
+    return import_entries(
+        database,
+        line_entries(stream, read_line),
+        lambda connection, orders: receive_orders(connection, orders, actor, create_missing_sellers),
+        on_refusal=on_refusal,
+        on_progress=on_progress,
+        batch_size=batch_size,
+    )
 
-    A batch is committed before it is reported: `on_refusal` gets each line that was not taken, in their order, and
+
+def import_entries(  # noqa: PLR0913  # what an import needs to know, by name
+    database: Database,
+    entries: Iterable[Entry],
+    receive: Receive,
+    *,
+    on_refusal: Callable[[Refusal], None],
+    on_progress: Callable[[int], None],
+    batch_size: int = 500,
+) -> ImportSummary:
+    """Import what a file says; return what became of it.
+
+    A batch is committed before it is reported: `on_refusal` gets each entry that was not taken, in their order, and
     `on_progress` the number of bytes read since its last call. Whatever stops an import, running it again adds nothing
-    twice. `read_line` raises the `Problem` that refuses a line.
+    twice.
     """
     summary = ImportSummary()
-    for batch in _batches(stream, read_line, batch_size):
+    for batch in _batches(entries, batch_size):
         results: dict[int, Outcome | Problem] = {
             number: entry for number, entry in batch.entries.items() if isinstance(entry, Problem)
         }
         orders = {number: entry for number, entry in batch.entries.items() if isinstance(entry, IncomingOrder)}
         if orders:
-            received = _receive(database, list(orders.values()), actor, create_missing_sellers)
-            results |= zip(orders, received, strict=True)
+            results |= zip(orders, _receive(database, list(orders.values()), receive), strict=True)
         for number in sorted(results):
             _count(summary, number, results[number], on_refusal)
         on_progress(batch.size)
     return summary
 
 
-def _receive(
-    database: Database, orders: list[IncomingOrder], actor: str, create_missing_sellers: CreateSellers | None
-) -> list[Outcome | Problem]:
+def _receive(database: Database, orders: Sequence[IncomingOrder], receive: Receive) -> Sequence[Outcome | Problem]:
     """Store a batch. One that is held up by another transaction stored nothing, and is tried again."""
     tries_left = TRIES
     while True:
         try:
             with database.operator_transaction() as connection:
-                return receive_orders(connection, orders, actor, create_missing_sellers)
+                return receive(connection, orders)
         except Contended:
             tries_left -= 1
             if not tries_left:
@@ -108,18 +158,18 @@ def _count(
             summary.unchanged += 1
 
 
-def _batches(stream: BinaryIO, read_line: Callable[[bytes], IncomingOrder], batch_size: int) -> Iterator[_Batch]:
+def _batches(entries: Iterable[Entry], batch_size: int) -> Iterator[_Batch]:
     batch = _Batch()
-    for number, (line, size) in enumerate(_lines(stream), start=1):
-        entry = _read(line, read_line)
-        if isinstance(entry, IncomingOrder):
-            if entry.key in batch.keys:  # Another version of the same order is judged by what this one leaves behind.
+    for entry in entries:
+        content = entry.content
+        if isinstance(content, IncomingOrder):
+            if content.key in batch.keys:  # Another version of the same order is judged by what this one leaves behind.
                 yield batch
                 batch = _Batch()
-            batch.keys.add(entry.key)
-        if entry is not None:
-            batch.entries[number] = entry
-        batch.size += size
+            batch.keys.add(content.key)
+        if content is not None:
+            batch.entries[entry.line_number] = content
+        batch.size += entry.size
         if len(batch.entries) >= batch_size or batch.size >= MAX_BATCH_BYTES:
             yield batch
             batch = _Batch()
@@ -127,10 +177,15 @@ def _batches(stream: BinaryIO, read_line: Callable[[bytes], IncomingOrder], batc
         yield batch
 
 
+def line_entries(stream: Lines, read_line: Callable[[bytes], IncomingOrder]) -> Iterator[Entry]:
+    """Yield an order a line."""
+    for number, (line, size) in enumerate(lines_of(stream), start=1):
+        yield Entry(number, _read(line, read_line), size)
+
+
 def _read(line: bytes | None, read_line: Callable[[bytes], IncomingOrder]) -> IncomingOrder | Problem | None:
     if line is None:
-        error = FieldError(f"is longer than {MAX_LINE_BYTES} bytes", "")
-        return RequestTooLarge("the line is too long", error)
+        return line_too_long()
     if not line.strip():
         return None
     try:
@@ -139,10 +194,15 @@ def _read(line: bytes | None, read_line: Callable[[bytes], IncomingOrder]) -> In
         return problem
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
+def line_too_long() -> Problem:
+    """Return the problem of a line that is not held."""
+    return RequestTooLarge("the line is too long", FieldError(f"is longer than {MAX_LINE_BYTES} bytes", ""))
+
+
+def lines_of(stream: Lines) -> Iterator[tuple[bytes | None, int]]:
     """Yield each line with the bytes it takes in the stream; None for one that is too long to be held."""
     line = stream.readline(MAX_LINE_BYTES + 1)
-    content = line.removeprefix(_BYTE_ORDER_MARK)
+    content = line.removeprefix(BYTE_ORDER_MARK)
     while line:
         size = len(line)
         is_too_long = size > MAX_LINE_BYTES and not line.endswith(b"\n")

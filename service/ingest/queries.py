@@ -9,12 +9,16 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import LiteralString
 
+import orjson
 import psycopg
 from psycopg.rows import dict_row
 
-from service.ingest.rows import as_json, item_rows, order_row, package_item_rows, package_row
+from service.database import as_json
+from service.ingest.content import content_of, digest_of
+from service.ingest.rows import item_rows, order_row, package_item_rows, package_row
 from service.ingest.rules import IncomingOrder, StoredOrder
 from service.money import Money
+from service.orders.queries import order_json
 from service.orders.rules import CONFIRMED, FulfilledBy, FulfillmentStatus, ItemState
 
 Key = tuple[str, str]
@@ -70,6 +74,35 @@ def lock_stored_orders(connection: psycopg.Connection, keys: Collection[Key]) ->
     return stored
 
 
+def shown_digests(connection: psycopg.Connection, keys: Collection[Key]) -> dict[Key, bytes]:
+    """Return what stands for the content of orders as they are given out."""
+    rows = connection.execute(
+        f"""
+        SELECT o.seller_id, o.order_id, {order_json(None)}
+        FROM orders o
+        JOIN unnest(%(seller_ids)s::text[], %(order_ids)s::text[]) AS key (seller_id, order_id)
+            ON o.seller_id = key.seller_id AND o.order_id = key.order_id
+        """,
+        {"seller_ids": [key[0] for key in keys], "order_ids": [key[1] for key in keys]},
+    )
+    return {(seller_id, order_id): digest_of(content_of(orjson.loads(text))) for seller_id, order_id, text in rows}
+
+
+def find_item_ids(connection: psycopg.Connection, keys: Collection[Key]) -> dict[Key, set[str]]:
+    """Return the ids of the items of those of the orders that exist."""
+    rows = connection.execute(
+        """
+        SELECT i.seller_id, i.order_id, array_agg(i.order_item_id)
+        FROM order_items i
+        JOIN unnest(%(seller_ids)s::text[], %(order_ids)s::text[]) AS key (seller_id, order_id)
+            ON i.seller_id = key.seller_id AND i.order_id = key.order_id
+        GROUP BY i.seller_id, i.order_id
+        """,
+        {"seller_ids": [key[0] for key in keys], "order_ids": [key[1] for key in keys]},
+    )
+    return {(seller_id, order_id): set(item_ids) for seller_id, order_id, item_ids in rows}
+
+
 def read_clock(connection: psycopg.Connection) -> datetime:
     """Return the time that decisions are taken at."""
     row = connection.execute("SELECT app_now()").fetchone()
@@ -90,7 +123,7 @@ def known_sellers(connection: psycopg.Connection, seller_ids: Collection[str]) -
 _COLUMNS: LiteralString = """
 last_updated_time, fulfillment_status, fulfillment_service_level, payment_status, deliver_by_earliest,
 deliver_by_latest, confirmed_time, shipped_time, cancelled_time, cancel_reason, channel_digest, channel_updated_time,
-sales_channel, buyer, recipient, payment_executions, label_printing_window, details
+sales_channel, buyer, recipient, payment_executions, label_printing_window, details, programs, ship_to_country
 """
 _TERMS: LiteralString = "ship_by_earliest, ship_by_latest, confirm_by, grand_total, currency_code, proceeds"
 
@@ -122,10 +155,10 @@ ON CONFLICT ON CONSTRAINT order_items_pkey DO UPDATE SET
 _INSERT_PACKAGES: LiteralString = """
 INSERT INTO packages AS p (
     seller_id, order_id, package_reference_id, created_time, package_status, detailed_status, delivered_time,
-    carrier_code, carrier_name, shipping_service, tracking_number, ship_time, ship_from_address
+    carrier_code, carrier_name, shipping_service, tracking_number, tracking_text, ship_time, ship_from_address
 )
 SELECT seller_id, order_id, package_reference_id, created_time, package_status, detailed_status, delivered_time,
-    carrier_code, carrier_name, shipping_service, tracking_number, ship_time, ship_from_address
+    carrier_code, carrier_name, shipping_service, tracking_number, tracking_text, ship_time, ship_from_address
 FROM json_populate_recordset(NULL::packages, %(rows)s)
 ON CONFLICT ON CONSTRAINT packages_pkey DO UPDATE SET
     package_status = EXCLUDED.package_status, detailed_status = EXCLUDED.detailed_status,
@@ -135,6 +168,7 @@ ON CONFLICT ON CONSTRAINT packages_pkey DO UPDATE SET
     shipping_service =
         CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.shipping_service ELSE p.shipping_service END,
     tracking_number = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.tracking_number ELSE p.tracking_number END,
+    tracking_text = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.tracking_text ELSE p.tracking_text END,
     ship_time = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.ship_time ELSE p.ship_time END
 WHERE p.package_status <> 'DELIVERED'
 """

@@ -27,7 +27,7 @@ blueprint = Blueprint("ingest", __name__, description="Orders come in.")
 
 @blueprint.post("/v1/orders")
 @blueprint.requires("orders:write")
-@blueprint.arguments(SellerQuery, location="query")
+@blueprint.arguments(SellerQuery(), location="query")
 @blueprint.arguments(order_schema, example=INCOMING_ORDER)
 @blueprint.response(201, OrderSchema, description="The order is new.", example=NEW_ORDER)
 @blueprint.alt_response(

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import partial
 
 import orjson
-from psycopg.types.json import Json
 
 from service.ingest.rules import PAYMENT_STATUS_OF, IncomingOrder, IncomingPackage, confirmed_times
 from service.orders.rules import CONFIRMED, FulfillmentStatus
-
-
-def as_json(rows: object) -> Json:
-    """Return rows as the JSON array in which they travel."""
-    return Json(rows, partial(orjson.dumps, default=str))
+from service.search.rules import search_text
 
 
 def order_row(order: IncomingOrder, confirm_by: datetime | None, now: datetime) -> dict[str, object]:
@@ -49,6 +43,8 @@ def order_row(order: IncomingOrder, confirm_by: datetime | None, now: datetime) 
         "channel_digest": "\\x" + order.channel_digest.hex(),
         "channel_updated_time": order.channel_updated_time,
         "details": order.details,
+        "programs": order.programs,
+        "ship_to_country": order.ship_to_country,
         **_fragments(order.channel_json),
     }
 
@@ -95,6 +91,7 @@ def package_row(order: IncomingOrder, package: IncomingPackage, now: datetime) -
         "carrier_name": package.carrier_name,
         "shipping_service": package.shipping_service,
         "tracking_number": package.tracking_number,
+        "tracking_text": search_text([package.tracking_number]) if package.tracking_number else None,
         "ship_time": package.ship_time,
         **_fragments({"ship_from_address": package.ship_from_address}),
     }

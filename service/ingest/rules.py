@@ -10,6 +10,7 @@ from enum import StrEnum
 from service.errors import FieldError, OrderConflict
 from service.money import Money
 from service.orders.rules import CONFIRMED, FulfilledBy, FulfillmentStatus, ItemState, window_is_closed
+from service.search.rules import SearchDocument
 
 PENDING, UNSHIPPED, PARTIALLY_SHIPPED, SHIPPED, CANCELLED = FulfillmentStatus
 
@@ -91,6 +92,7 @@ class IncomingOrder:
     """An order as its channel describes it.
 
     As the channel sent it: `channel_json` maps columns to JSON, and `details` are the JSON members without a column.
+    One that `comes_back` was given out by this service.
     """
 
     seller_id: str
@@ -112,8 +114,12 @@ class IncomingOrder:
     cancel_reason: str | None
     channel_updated_time: datetime | None
     channel_digest: bytes
+    comes_back: bool = False
     channel_json: Mapping[str, str | None]
     details: str
+    programs: list[str] | None
+    ship_to_country: str | None
+    search: SearchDocument
     items: tuple[IncomingItem, ...]
     packages: tuple[IncomingPackage, ...]
 

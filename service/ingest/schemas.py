@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
@@ -11,19 +10,18 @@ import orjson
 from marshmallow import ValidationError
 
 from service.errors import FieldError, InvalidRequest, MalformedRequest
+from service.ingest.content import DERIVED, content_of, digest_of
 from service.ingest.rules import IncomingCharge, IncomingItem, IncomingOrder, IncomingPackage
 from service.money import Money
 from service.orders.rules import FulfilledBy, FulfillmentStatus, ItemState
 from service.orders.schemas import OrderSchema
 from service.schema import field_errors
+from service.search.rules import search_document
 
 Json = Mapping[str, Any]
 
-# An order that we gave out can come back: what is derived here is not the channel's to say, and is not stored.
-_DERIVED = frozenset({"sellerId", "version", "lastUpdatedTime", "cancellation", "warnings"})
-_DERIVED_FULFILLMENT = frozenset({"confirmBy", "shipmentIsLate"})
 # Kept in columns of their own, or not kept; every other member of an order is copied into its `details`.
-_IN_COLUMNS = _DERIVED | {
+_IN_COLUMNS = DERIVED | {
     "orderId", "createdTime", "salesChannel", "buyer", "recipient", "proceeds", "payment", "fulfillment", "orderItems",
     "packages",
 }  # fmt: skip
@@ -51,10 +49,10 @@ def read_line(line: bytes) -> IncomingOrder:
 
 def read_order(document: Json, loaded: Json, seller_id: str) -> IncomingOrder:
     """Take apart an order: `document` as it came, and the same as the schema loaded it."""
-    content = _content(document)
+    content = content_of(document)
     if b'"phone":' in content:
         document = _without_phones(document)
-        content = _content(document)
+        content = content_of(document)
     fulfillment, payment = loaded["fulfillment"], loaded.get("payment", {})
     ship_by, deliver_by = fulfillment.get("ship_by_window", {}), fulfillment.get("deliver_by_window", {})
     cancellation, status = loaded.get("cancellation", {}), FulfillmentStatus(fulfillment["fulfillment_status"])
@@ -82,9 +80,13 @@ def read_order(document: Json, loaded: Json, seller_id: str) -> IncomingOrder:
         cancel_reason=cancellation.get("cancel_reason"),
         # An order that we gave out carries our time, which the channel knows nothing of.
         channel_updated_time=None if "version" in loaded else loaded.get("last_updated_time"),
-        channel_digest=hashlib.sha256(content).digest(),
+        channel_digest=digest_of(content),
+        comes_back="version" in loaded,
         channel_json=_channel_json(document),
         details=_members(document, _IN_COLUMNS),
+        programs=document.get("programs"),
+        ship_to_country=document.get("recipient", {}).get("deliveryAddress", {}).get("countryCode"),
+        search=search_document(document),
         items=tuple(
             _item(raw, item, status, packages)
             for raw, item in zip(document["orderItems"], loaded["order_items"], strict=True)
@@ -183,12 +185,3 @@ def _members(value: Json, left_out: frozenset[str]) -> str:
     """Return JSON members, each behind a comma, as the queries put them into an object."""
     kept = {key: part for key, part in value.items() if key not in left_out}
     return "," + orjson.dumps(kept).decode()[1:-1] if kept else ""
-
-
-def _content(document: Json) -> bytes:
-    """Return what tells the same version of an order from another one, whatever the order of its members."""
-    told = {key: part for key, part in document.items() if key not in _DERIVED}
-    told["fulfillment"] = {
-        key: part for key, part in document["fulfillment"].items() if key not in _DERIVED_FULFILLMENT
-    }
-    return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)

@@ -1,9 +1,8 @@
-"""The one JSON representation of an order, the pages of orders, and the locked state that decisions are taken on."""
+"""The one JSON representation of an order, and the locked state that decisions are taken on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import LiteralString
 
@@ -11,7 +10,7 @@ import orjson
 import psycopg
 
 from service.money import Money
-from service.orders.rules import EventType, FulfilledBy, FulfillmentStatus, ItemState, OrderState
+from service.orders.rules import DETAILS, EventType, FulfilledBy, FulfillmentStatus, ItemState, OrderState
 
 _ITEMS: LiteralString = """
 (SELECT string_agg(
@@ -56,116 +55,76 @@ FROM charges c WHERE c.seller_id = o.seller_id AND c.order_id = o.order_id)
 # R11, D4, D7: late from the ship-by instant until everything is confirmed, refunded or not.
 IS_LATE: LiteralString = """
 (o.fulfilled_by = 'MERCHANT' AND o.fulfillment_status IN ('UNSHIPPED', 'PARTIALLY_SHIPPED')
-    AND o.ship_by_latest < (SELECT app_now()))
+    AND o.ship_by_sort < (SELECT app_now()))
 """
 
-# The representation of an order `o`, as JSON text. Whatever shows an order shows this.
-ORDER_JSON: LiteralString = f"""
-'{{"orderId":' || to_json(o.order_id)::text
-|| json_text('sellerId', o.seller_id)
-|| json_time('createdTime', o.created_time)
-|| json_time('lastUpdatedTime', o.last_updated_time)
-|| ',"version":' || o.version
-|| json_member('salesChannel', o.sales_channel::text)
-|| json_member('buyer', o.buyer::text)
-|| json_member('recipient', o.recipient::text)
-|| json_member('proceeds', o.proceeds::text)
-|| json_member('payment', json_braces(
-    json_text('paymentStatus', o.payment_status)
-    || CASE WHEN o.confirmed_time IS NULL THEN '' ELSE json_member('charge', {_CHARGE}) END
-    || json_member('paymentExecutions', o.payment_executions::text)))
-|| ',"fulfillment":{{"fulfillmentStatus":"' || o.fulfillment_status || '","fulfilledBy":"' || o.fulfilled_by || '"'
-|| json_text('fulfillmentServiceLevel', o.fulfillment_service_level)
-|| json_member('shipByWindow', json_braces(
-    json_time('earliestDateTime', o.ship_by_earliest) || json_time('latestDateTime', o.ship_by_latest)))
-|| json_time('confirmBy', o.confirm_by)
-|| ',"shipmentIsLate":' || COALESCE({IS_LATE}, false)
-|| json_member('deliverByWindow', json_braces(
-    json_time('earliestDateTime', o.deliver_by_earliest) || json_time('latestDateTime', o.deliver_by_latest)))
-|| json_member('labelPrintingWindow', o.label_printing_window::text) || '}}'
-|| json_member('cancellation', json_braces(
-    json_time('cancelledTime', o.cancelled_time) || json_text('cancelReason', o.cancel_reason)
-    || json_text('cancellationRunId', o.cancellation_run_id::text)))
-|| ',"orderItems":[' || {_ITEMS} || ']'
-|| json_member('packages', CASE WHEN o.confirmed_time IS NULL THEN NULL ELSE {_PACKAGES} END)
-|| CASE WHEN {IS_LATE} THEN
-    ',"warnings":[{{"code":"SHIPMENT_IS_LATE","message":"Shipment is late"' || json_time('since', o.ship_by_latest)
-    || ',"resolution":"Confirm the shipment of every item that remains."}}]'
-    ELSE '' END
-|| o.details || '}}'
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderFilter:
-    """Which orders of a seller to list; an empty list filters nothing. Both ends of a range belong to it."""
-
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    last_updated_after: datetime | None = None
-    last_updated_before: datetime | None = None
-    fulfillment_statuses: list[str] = field(default_factory=list[str])
-    marketplace_ids: list[str] = field(default_factory=list[str])
-    fulfilled_by: list[str] = field(default_factory=list[str])
-
-
-@dataclass(frozen=True, slots=True)
-class PagePosition:
-    """The last order of a page: the next page begins behind it."""
-
-    created_time: datetime
-    order_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The JSON texts of one page of orders, newest first, and where the next one begins."""
-
-    documents: Sequence[str]
-    next_position: PagePosition | None
-
-
-_CONDITIONS: Mapping[str, LiteralString] = {
-    "created_after": "o.created_time >= %(created_after)s",
-    "created_before": "o.created_time <= %(created_before)s",
-    "last_updated_after": "o.last_updated_time >= %(last_updated_after)s",
-    "last_updated_before": "o.last_updated_time <= %(last_updated_before)s",
-    "fulfillment_statuses": "o.fulfillment_status = ANY(%(fulfillment_statuses)s)",
-    "marketplace_ids": "o.marketplace_id = ANY(%(marketplace_ids)s)",
-    "fulfilled_by": "o.fulfilled_by = ANY(%(fulfilled_by)s)",
+# The representation of an order `o`, as JSON text, member by member, each behind a comma. Whatever shows an order
+# shows this; those in DETAILS are kept together, as the channel sent them.
+_ORDER_ID: LiteralString = """ '"orderId":' || to_json(o.order_id)::text """
+_MEMBERS: Mapping[str, LiteralString] = {
+    "orderId": f"',' || {_ORDER_ID}",
+    "sellerId": "json_text('sellerId', o.seller_id)",
+    "createdTime": "json_time('createdTime', o.created_time)",
+    "lastUpdatedTime": "json_time('lastUpdatedTime', o.last_updated_time)",
+    "version": """ ',"version":' || o.version """,
+    "salesChannel": "json_member('salesChannel', o.sales_channel::text)",
+    "buyer": "json_member('buyer', o.buyer::text)",
+    "recipient": "json_member('recipient', o.recipient::text)",
+    "proceeds": "json_member('proceeds', o.proceeds::text)",
+    "payment": f"""
+        json_member('payment', json_braces(
+            json_text('paymentStatus', o.payment_status)
+            || CASE WHEN o.confirmed_time IS NULL THEN '' ELSE json_member('charge', {_CHARGE}) END
+            || json_member('paymentExecutions', o.payment_executions::text)))
+    """,
+    "fulfillment": f"""
+        ',"fulfillment":{{"fulfillmentStatus":"' || o.fulfillment_status || '","fulfilledBy":"' || o.fulfilled_by || '"'
+        || json_text('fulfillmentServiceLevel', o.fulfillment_service_level)
+        || json_member('shipByWindow', json_braces(
+            json_time('earliestDateTime', o.ship_by_earliest) || json_time('latestDateTime', o.ship_by_latest)))
+        || json_time('confirmBy', o.confirm_by)
+        || ',"shipmentIsLate":' || COALESCE({IS_LATE}, false)
+        || json_member('deliverByWindow', json_braces(
+            json_time('earliestDateTime', o.deliver_by_earliest) || json_time('latestDateTime', o.deliver_by_latest)))
+        || json_member('labelPrintingWindow', o.label_printing_window::text) || '}}'
+    """,
+    "cancellation": """
+        json_member('cancellation', json_braces(
+            json_time('cancelledTime', o.cancelled_time) || json_text('cancelReason', o.cancel_reason)
+            || json_text('cancellationRunId', o.cancellation_run_id::text)))
+    """,
+    "orderItems": f""" ',"orderItems":[' || {_ITEMS} || ']' """,
+    "packages": f"""
+        json_member('packages', CASE WHEN o.confirmed_time IS NULL THEN NULL ELSE {_PACKAGES} END)
+    """,
+    "warnings": f"""
+        CASE WHEN {IS_LATE} THEN
+            ',"warnings":[{{"code":"SHIPMENT_IS_LATE","message":"Shipment is late"'
+            || json_time('since', o.ship_by_latest)
+            || ',"resolution":"Confirm the shipment of every item that remains."}}]'
+            ELSE '' END
+    """,
 }
 
 
-def find_orders(
-    connection: psycopg.Connection, seller_id: str, filters: OrderFilter, after: PagePosition | None, limit: int
-) -> Page:
-    """Return a page of a seller's orders, newest first (R1-R3)."""
-    parameters: dict[str, object] = {"seller_id": seller_id, "limit": limit + 1}
-    conditions: list[LiteralString] = ["o.seller_id = %(seller_id)s"]
-    for name, condition in _CONDITIONS.items():
-        value = getattr(filters, name)
-        if value:
-            parameters[name] = value
-            conditions.append(condition)
-    if after is not None:
-        parameters |= {"after_time": after.created_time, "after_id": after.order_id}
-        conditions.append("(o.created_time, o.order_id) < (%(after_time)s, %(after_id)s)")
-    statement = f"""
-        SELECT o.created_time, o.order_id, {ORDER_JSON}
-        FROM orders o WHERE {" AND ".join(conditions)}
-        ORDER BY o.created_time DESC, o.order_id DESC LIMIT %(limit)s
-    """
-    rows = connection.execute(statement, parameters).fetchall()
-    shown = rows[:limit]
-    more = len(rows) > limit
-    return Page([row[2] for row in shown], PagePosition(shown[-1][0], shown[-1][1]) if more else None)
+def order_json(members: Collection[str] | None = None) -> LiteralString:
+    """Return the SQL that writes an order `o` as JSON text: all of it, or at least the named members."""
+    parts: list[LiteralString] = [sql for name, sql in _MEMBERS.items() if members is None or name in members]
+    if members is None or not DETAILS.isdisjoint(members):
+        parts.append("o.details")
+    if members is None or "orderId" in members:
+        return " || ".join(("'{' || " + _ORDER_ID, *parts[1:], "'}'"))
+    # What takes the first comma away goes through the whole text, character by character.
+    return "'{' || substr(" + " || ".join(parts) + ", 2) || '}'" if parts else "'{}'"
 
 
-def find_order(connection: psycopg.Connection, seller_id: str, order_id: str) -> str | None:
-    """Return the JSON text of one order, None when the seller has no such order."""
+def find_order(
+    connection: psycopg.Connection, seller_id: str, order_id: str, members: Collection[str] | None = None
+) -> str | None:
+    """Return the JSON text of one order, with these members if not all; None when the seller has no such order."""
     row = connection.execute(
         f"""
-        SELECT {ORDER_JSON}
+        SELECT {order_json(members)}
         FROM orders o WHERE o.seller_id = %(seller_id)s AND o.order_id = %(order_id)s
         """,
         {"seller_id": seller_id, "order_id": order_id},
@@ -223,14 +182,22 @@ def insert_events(
     actor: str,
     events: Iterable[tuple[str, str, int, Mapping[str, object]]],
 ) -> None:
-    """Append to the histories of orders: `seller_id`, `order_id`, the order's new `version`, and the details."""
+    """Append to the histories of orders: `seller_id`, `order_id`, the order's new `version`, and the details.
+
+    The orders have been written before: an event keeps what its order is sorted by from then on.
+    """
     seller_ids, order_ids, versions, details = zip(*events, strict=True)
     connection.execute(
         """
-        INSERT INTO order_events (seller_id, order_id, version, event_type, event_time, actor, details)
-        SELECT seller_id, order_id, version, %(event_type)s, %(event_time)s, %(actor)s, details::json
+        INSERT INTO order_events (
+            seller_id, order_id, version, event_type, event_time, actor, details,
+            ship_by_sort, confirm_by_sort, grand_total_sort
+        )
+        SELECT event.seller_id, event.order_id, event.version, %(event_type)s, %(event_time)s, %(actor)s,
+            event.details::json, o.ship_by_sort, o.confirm_by_sort, o.grand_total_sort
         FROM unnest(%(seller_ids)s::text[], %(order_ids)s::text[], %(versions)s::integer[], %(details)s::text[])
             AS event (seller_id, order_id, version, details)
+        JOIN orders o ON o.seller_id = event.seller_id AND o.order_id = event.order_id
         """,
         {
             "event_type": event_type,

@@ -36,6 +36,9 @@ class EventType(StrEnum):
     ORDER_CANCELLED = "ORDER_CANCELLED"
 
 
+# Members of an order that no rule looks at: they are kept as one text, which is shown as a whole or not at all.
+DETAILS = frozenset({"orderAliases", "programs", "associatedOrders", "tax", "fulfillmentOrders"})
+
 # An order with a confirmed item: it has been charged (R10) and is never cancelled (D3).
 CONFIRMED = frozenset({FulfillmentStatus.PARTIALLY_SHIPPED, FulfillmentStatus.SHIPPED})
 

@@ -37,6 +37,7 @@ class ValidToken:
 
     token_id: UUID
     seller_id: str | None
+    token_name: str
     scopes: list[str]
 
 
@@ -44,7 +45,8 @@ def find_token(connection: psycopg.Connection, token_hash: bytes) -> ValidToken 
     """Return the token with this hash unless it is revoked. Works before any seller is known."""
     with connection.cursor(row_factory=class_row(ValidToken)) as cursor:
         return cursor.execute(
-            "SELECT token_id, seller_id, scopes FROM find_token(%(token_hash)s)", {"token_hash": token_hash}
+            "SELECT token_id, seller_id, token_name, scopes FROM find_token(%(token_hash)s)",
+            {"token_hash": token_hash},
         ).fetchone()
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import psycopg
 
 from service.orders.rules import FulfillmentStatus, OrderState
+from service.search.rules import search_text
 from service.shipments.rules import Decision, ShipmentConfirmation
 
 
@@ -38,10 +39,10 @@ def insert_package(
         """
         INSERT INTO packages (
             seller_id, order_id, package_reference_id, created_time, package_status, carrier_code, carrier_name,
-            shipping_service, tracking_number, ship_time, confirmation_digest
+            shipping_service, tracking_number, tracking_text, ship_time, confirmation_digest
         ) VALUES (
             %(seller_id)s, %(order_id)s, %(package_reference_id)s, %(now)s, 'SHIPPED', %(carrier_code)s,
-            %(carrier_name)s, %(shipping_service)s, %(tracking_number)s, %(ship_time)s, %(digest)s
+            %(carrier_name)s, %(shipping_service)s, %(tracking_number)s, %(tracking_text)s, %(ship_time)s, %(digest)s
         )
         """,
         key
@@ -52,6 +53,7 @@ def insert_package(
             "carrier_name": confirmation.carrier_name,
             "shipping_service": confirmation.shipping_method,
             "tracking_number": confirmation.tracking_number,
+            "tracking_text": search_text([confirmation.tracking_number]) if confirmation.tracking_number else None,
             "ship_time": confirmation.ship_date,
             "digest": confirmation.digest,
         },

@@ -28,7 +28,7 @@ blueprint = Blueprint("shipments", __name__, description="Shipments are confirme
 
 @blueprint.post("/v1/orders/<order_id:order_id>/shipment-confirmations")
 @blueprint.requires("shipments:write")
-@blueprint.arguments(SellerQuery, location="query")
+@blueprint.arguments(SellerQuery(), location="query")
 @blueprint.arguments(ShipmentConfirmationSchema(), example=CONFIRMATION)
 @blueprint.response(
     201, OrderSchema, description="The package is confirmed; the order as it now stands.", example=ORDER

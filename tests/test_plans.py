@@ -1,0 +1,99 @@
+"""Pages are found by indexes, on thousands of orders and under row security."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from service.database import Database
+from tests.conftest import SELLER, ApiClient, confirmation
+from tests.plans import SHAPES, broken_plans, nodes
+
+
+@pytest.fixture
+def many_orders(owner: psycopg.Connection, database: Database) -> None:
+    """Put 30,000 orders of each of two sellers into the tables: most are cancelled, a tenth is open."""
+    del database
+    owner.execute(
+        """
+        INSERT INTO orders (
+            seller_id, order_id, version, created_time, last_updated_time, marketplace_id, channel_name, fulfilled_by,
+            fulfillment_status, payment_status, ship_by_latest, confirm_by, grand_total, currency_code, cancelled_time,
+            cancel_reason, channel_digest, sales_channel, details
+        )
+        SELECT seller_id, '902-' || lpad(number::text, 7, '0') || '-' || lpad(number::text, 7, '0'), 1, moment, moment,
+            CASE WHEN number % 1500 = 0 THEN 'A1PA6795UKMFR9' ELSE 'ATVPDKIKX0DER' END, 'AMAZON', 'MERCHANT',
+            CASE WHEN is_open THEN 'UNSHIPPED' ELSE 'CANCELLED' END,
+            CASE WHEN is_open THEN 'AUTHORIZED' ELSE 'UNPAID' END,
+            moment + interval '2 days', moment + interval '11 days', number % 977, 'USD',
+            CASE WHEN NOT is_open THEN moment END, CASE WHEN NOT is_open THEN 'BUYER_CANCELLED' END, '',
+            '{"channelName":"AMAZON","marketplaceId":"ATVPDKIKX0DER"}', ''
+        FROM (
+            SELECT number, number % 10 = 3 AS is_open,
+                timestamptz '2026-01-01Z' + number * 7 % 29989 * interval '1 minute' AS moment
+            FROM generate_series(1, 30000) number
+        ) made CROSS JOIN sellers;
+        INSERT INTO order_items
+        SELECT seller_id, order_id, '1', 0, 1, 0, ',"product":{}', '' FROM orders;
+        INSERT INTO order_search
+        SELECT seller_id, order_id, ' ' || order_id || ' a mug in a fine colour' ||
+                CASE WHEN number % 1009 = 7 THEN ' marmalade zqx' ELSE '' END,
+            ARRAY['S-' || number], ARRAY['SKU-' || lpad((number % 3000)::text, 5, '0')],
+            ARRAY['B' || lpad((number % 3000)::text, 9, '0')], number || '@relay.example.com'
+        FROM (SELECT seller_id, order_id, substr(order_id, 5, 7)::integer AS number FROM orders) numbered;
+        INSERT INTO packages (
+            seller_id, order_id, package_reference_id, created_time, package_status, tracking_number, tracking_text
+        )
+        SELECT seller_id, order_id, '1', created_time, 'SHIPPED', '1Z' || substr(order_id, 5, 7),
+            ' 1z' || substr(order_id, 5, 7)
+        FROM orders;
+        INSERT INTO order_events
+        SELECT seller_id, order_id, 1, 'ORDER_RECEIVED', created_time, 'test', NULL, '{}',
+            pg_current_xact_id()::text::bigint, ship_by_sort, confirm_by_sort, grand_total_sort
+        FROM orders;
+        """
+    )
+    owner.execute("VACUUM (ANALYZE) orders, order_items, order_search, packages, order_events")
+
+
+@pytest.mark.usefixtures("many_orders")
+def test_every_shape_of_request_is_answered_from_indexes(database: Database) -> None:
+    # Broken by a filter that the planner would rather sort for, by an operator that leaks, and by a missing index.
+    assert broken_plans(database, SELLER, SHAPES) == []
+
+
+def test_an_order_is_found_by_its_key_while_the_statistics_are_those_of_an_almost_empty_table(
+    owner: psycopg.Connection, seller: ApiClient, received: dict[str, Any]
+) -> None:
+    # Broken by an index of few different entries, which is smaller than the key: each foreign key is checked by it.
+    assert seller.post(f"/v1/orders/{received['orderId']}/shipment-confirmations", confirmation()).status_code == 201
+    tables = ("orders", "order_items", "packages", "order_search", "order_events")
+    for table in tables:
+        owner.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
+        plan = owner.execute(
+            sql.SQL(
+                "EXPLAIN (FORMAT JSON) SELECT 1 FROM {} WHERE seller_id = %s AND order_id = %s FOR KEY SHARE"
+            ).format(sql.Identifier(table)),
+            (SELLER, received["orderId"]),
+        ).fetchall()[0][0][0]["Plan"]
+        used = {each.get("Index Name") for each in nodes(plan)} - {None}
+        assert used <= {f"{table}_pkey"}, table
+
+
+def test_every_whole_index_of_a_sellers_table_ends_with_what_tells_its_rows_apart(owner: psycopg.Connection) -> None:
+    # The same, whatever the statistics: an index without it is smaller than the key.
+    ends = owner.execute(
+        """
+        SELECT c.relname, (SELECT attname FROM pg_attribute WHERE attrelid = i.indexrelid AND attnum = i.indnkeyatts)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam
+        WHERE i.indpred IS NULL AND NOT i.indisunique AND am.amname = 'btree'
+            AND i.indrelid = ANY(ARRAY['orders', 'order_items', 'packages', 'order_events']::regclass[])
+        ORDER BY c.relname
+        """
+    ).fetchall()
+
+    assert len(ends) >= 9
+    assert {column for _, column in ends} == {"order_id"}, ends
