@@ -1,0 +1,141 @@
+"""A load generator that takes little of the machine: kept connections, one request in flight on each."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import selectors
+import socket
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import click
+
+PROCESSES, CONNECTIONS = 2, 16
+_PATIENCE_S = 60
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, of a kind that can be told apart in the results."""
+
+    path: str
+    token: str = ""
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    kind: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return the path with the query."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def encode(self) -> bytes:
+        """Return the request as it is sent."""
+        authorization = f"Authorization: Bearer {self.token}\r\n" if self.token else ""
+        return f"GET {self.address} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}\r\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a burst of requests came to."""
+
+    per_second: float
+    latencies_ms: Mapping[str, Sequence[float]]  # by kind of request
+
+    def quantile_ms(self, percent: int) -> float:
+        """Return the latency that so many in a hundred requests kept within."""
+        return quantile(list(itertools.chain.from_iterable(self.latencies_ms.values())), percent)
+
+
+def quantile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many in a hundred are not above."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
+
+
+def burst(port: int, requests: Sequence[Request], seconds: float, connections: int = CONNECTIONS) -> Load:
+    """Send requests over and over, each connection from another place in them on; fail on any answer but 200."""
+    processes = min(PROCESSES, connections)
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        share = connections // processes
+        starts = [number * share for number in range(processes)]
+        arguments = zip(*[(port, requests, seconds, share, start) for start in starts], strict=True)
+        parts = list(pool.map(_drive, *arguments))
+    latencies: dict[str, list[float]] = defaultdict(list)
+    for taken, _ in parts:
+        for kind, values in taken.items():
+            latencies[kind] += values
+    per_second = sum(sum(map(len, taken.values())) / took for taken, took in parts)
+    return Load(per_second, latencies)
+
+
+class _Connection:
+    """A connection with its request in flight, and what came of the answer so far."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._answer = bytearray()
+        self._length = -1
+        self.kind, self.begin = "", 0.0
+
+    def send(self, kind: str, request: bytes) -> None:
+        """Send the next request."""
+        self.kind, self.begin = kind, time.perf_counter()
+        self._answer.clear()
+        self._length = -1
+        self.socket.sendall(request)
+
+    def receive(self) -> bool:
+        """Take what is there; tell whether the answer is complete."""
+        block = self.socket.recv(_BLOCK)
+        if not block:
+            raise click.ClickException("the server closed a connection under load")
+        self._answer += block
+        if self._length < 0:
+            self._read_head()
+        return len(self._answer) == self._length
+
+    def _read_head(self) -> None:
+        end = self._answer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = bytes(self._answer[:end]).lower()
+        if not head.startswith(b"http/1.1 200"):
+            raise click.ClickException(f"{self.kind or 'a request'} was answered {bytes(self._answer[:2000])!r}")
+        self._length = end + 4 + int(head.partition(b"content-length:")[2].partition(b"\r")[0])
+
+
+def _drive(
+    port: int, requests: Sequence[Request], seconds: float, connections: int, start: int
+) -> tuple[Mapping[str, list[float]], float]:
+    encoded = [(each.kind, each.encode()) for each in requests]
+    stride = len(encoded) // CONNECTIONS
+    queues = [itertools.cycle(_rotated(encoded, (start + number) * stride)) for number in range(connections)]
+    latencies: dict[str, list[float]] = defaultdict(list)
+    with selectors.DefaultSelector() as selector:
+        begin = time.perf_counter()
+        for queue in queues:
+            connection = _Connection(port)
+            selector.register(connection.socket, selectors.EVENT_READ, (connection, queue))
+            connection.send(*next(queue))
+        while time.perf_counter() < begin + seconds:
+            for key, _ in selector.select(_PATIENCE_S):
+                connection, queue = key.data
+                if connection.receive():
+                    latencies[connection.kind].append(1000 * (time.perf_counter() - connection.begin))
+                    connection.send(*next(queue))
+        took = time.perf_counter() - begin
+        for key in list(selector.get_map().values()):
+            key.data[0].socket.close()
+    return latencies, took
+
+
+def _rotated(values: Sequence[tuple[str, bytes]], by: int) -> Sequence[tuple[str, bytes]]:
+    return [*values[by:], *values[:by]]
