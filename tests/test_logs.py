@@ -31,10 +31,10 @@ for request in told["requests"]:
         import service.orders.routes
         def fail(connection, *_):
             if failure == "database":
-                connection.execute("SELECT %(name)s::integer", {"name": "Ada Example"})
+                connection.execute("SELECT %(name)s::integer", {"name": "Ada Example"}).fetchall()
             if failure == "database slow":
                 connection.execute("SET LOCAL statement_timeout = 1")
-                connection.execute("SELECT pg_sleep(5)")
+                connection.execute("SELECT pg_sleep(5)").fetchall()
             try:
                 raise KeyError("Ada Example")
             except KeyError as error:

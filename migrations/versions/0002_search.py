@@ -115,7 +115,8 @@ _SEARCH_FUNCTION = """
 CREATE FUNCTION search_orders(
     patterns text[], seller_order_ids text[], skus text[], asins text[], buyer_email text, max_results integer
 )
-RETURNS SETOF text LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+RETURNS SETOF text LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp SET enable_bitmapscan = on AS $$
 DECLARE
     seller text := NULLIF(current_setting('app.seller_id', true), '');
     identified text := 's.seller_id = $1';

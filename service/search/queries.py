@@ -147,7 +147,7 @@ class _PageQuery:
             end = connection.execute(self._end_of_walk(), parameters).fetchone()
             if end is not None:
                 parameters |= {"end_value": end[0], "end_id": end[1]}
-            rows = connection.execute(self._walk(is_bounded=end is not None), parameters).fetchall()
+            rows = connection.execute(self._walk(is_bounded=end is not None, is_fenced=True), parameters).fetchall()
             if end is None or len(rows) == limit:
                 return rows
             if len(rows) >= ENOUGH_TO_WALK_ON:
@@ -186,16 +186,16 @@ class _PageQuery:
             ORDER BY {self._in_order(value, "o.order_id")} OFFSET {WALK_LENGTH} LIMIT 1
         """
 
-    def _walk(self, *, is_bounded: bool = False) -> LiteralString:
+    def _walk(self, *, is_bounded: bool = False, is_fenced: bool = False) -> LiteralString:
         value: LiteralString = f"o.{self._column.column}"
         in_order = self._in_order(value, "o.order_id")
         on_walk = self.conditions.on_walk() + self._behind(value, "o.order_id")
         on_walk += self._up_to_end(value) if is_bounded else ""
-        # A bounded walk is a query of its own, so that no index but the sort's is thought of for it.
+        # A fenced walk is a query of its own, so that no index but the sort's is thought of for it.
         orders: LiteralString = (
             f"(SELECT o.* FROM orders o WHERE {on_walk} ORDER BY {in_order} OFFSET 0) o"
             f" WHERE {self.conditions.checked()}"
-            if is_bounded
+            if is_fenced
             else f"orders o WHERE {on_walk} AND {self.conditions.checked()}"
         )
         if self.start is None:
