@@ -16,7 +16,6 @@ import flask
 import flask_smorest
 import structlog
 from flask_smorest.spec.plugins import FlaskPlugin
-from marshmallow import EXCLUDE
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
@@ -226,23 +225,6 @@ def conditional_response(body: bytes, content: bytes, *, weak: bool = False) -> 
         response.status_code = http.HTTPStatus.NOT_MODIFIED
         response.set_data("")
     return response
-
-
-class IfNoneMatchSchema(Schema):
-    """Header of an operation whose answer the caller may have already."""
-
-    class Meta:
-        """A request has many other headers."""
-
-        unknown = EXCLUDE
-
-    if_none_match = Text(
-        "The `ETag` of an answer: 304, without a body, if it would be the same again.",
-        min_length=0,
-        max_length=8000,
-        data_key="If-None-Match",
-        example='"1f0c6f4bbd2a4f0e9f5b0d6c3a7e8b21"',
-    )
 
 
 ETAG: Mapping[str, Any] = {

@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> flask.Flask:
             "info": {"description": _DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}}
         },
     )
+    app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]  # Flask's own provider has it
     app.url_map.converters |= {"order_id": OrderIdConverter, "view_id": ViewIdConverter}
     database = Database(settings, pool_size=settings.threads)
     app.extensions["manage-orders"] = Context(

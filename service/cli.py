@@ -125,12 +125,9 @@ def _in_one_line(error: BaseException) -> str:
         return error.format_message()
     if isinstance(error, click.Abort):
         return "stopped"
-    text = str(error.orig if isinstance(error, DBAPIError) else error)
-    if isinstance(error, Problem) and error.errors:
-        text += ": " + "; ".join(
-            f"{each.pointer or each.parameter or ''} {each.detail}".strip() for each in error.errors
-        )
-    return " ".join(text.split())
+    if isinstance(error, Problem):
+        return commands.told(error)
+    return " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
 
 
 def _fail(text: str, code: int = FAILED) -> int:

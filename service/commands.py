@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from service.cancellation.actions import preview_sweep, sweep
 from service.database import Database, newest_schema_version, schema_version, upgrade_schema
-from service.errors import SellerNotFound
+from service.errors import Problem, SellerNotFound
 from service.fields import Timestamp
 from service.ingest.actions import receive_orders, receive_reported_orders
 from service.ingest.jobs import BYTE_ORDER_MARK, MAX_LINE_BYTES, Begun, Refusal, import_entries, line_entries
@@ -84,7 +84,7 @@ def upgrade(settings: Settings) -> None:
 
 
 def _show_refusal(refusal: Refusal) -> None:
-    places = "; ".join(f"{error.pointer or '(line)'} {error.detail}" for error in refusal.problem.errors)
+    places = "; ".join(f"{error.pointer or '(line)'}: {error.detail}" for error in refusal.problem.errors)
     reason = f"{refusal.problem.detail}: {places}" if places else refusal.problem.detail
     if isinstance(refusal.problem, SellerNotFound):
         reason += " (--create-sellers creates it)"
@@ -237,6 +237,13 @@ def clock(settings: Settings, *, now: str | None, reset: bool) -> None:
             with database.connection() as connection:
                 shown = find_clock(connection)
     click.echo(f"{utc(shown.now)} ({shown.clock_offset.total_seconds():+.0f} s from real time)")
+
+
+def told(problem: Problem) -> str:
+    """Return a problem, and where it lies, in one line."""
+    places = (f"{each.pointer or each.parameter or ''} {each.detail}".strip() for each in problem.errors)
+    text = f"{problem}: {'; '.join(places)}" if problem.errors else str(problem)
+    return " ".join(text.split())
 
 
 def text_of(error: ValidationError) -> str:

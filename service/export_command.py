@@ -15,7 +15,7 @@ import click
 import flask
 from werkzeug.test import EnvironBuilder
 
-from service.commands import COMMAND_LINE, open_database, read_seller_id, settings_of
+from service.commands import COMMAND_LINE, open_database, read_seller_id, settings_of, told
 from service.database import Database
 from service.errors import FieldError, InvalidRequest, SellerNotFound
 from service.export.actions import Export, export_orders
@@ -69,12 +69,13 @@ def export_(  # noqa: PLR0913  # one argument an option
     """Export the orders of a seller as csv, tsv or ndjson.
 
     A file appears once it is complete, in place of the one before; a new one is readable by its owner alone. What
-    breaks off on standard output, or on a pipe or device, ends with 1.
+    breaks off on standard output, or on a pipe or device, is not complete, and ends with 1. Built-in and shared views
+    can be named; those of a token's name cannot.
     """
-    loaded = _load(query) | {
-        name: value for name, value in (("format", file_format), ("layout", layout)) if value is not None
-    }
-    written_as, report = file_of(loaded)
+    options = {name: value for name, value in (("format", file_format), ("layout", layout)) if value is not None}
+    with _called_wrongly():
+        loaded = _load(query) | options
+        written_as, report = file_of(loaded)
     with open_database(settings).closing() as database, _opened(output) as file:
         selection = _selected(database, seller_id, loaded)
         export = Export(
@@ -106,7 +107,17 @@ def _selected(database: Database, seller_id: str, query: dict[str, Any]) -> Sele
     view = None
     if "view" in query:
         view = find_view(database, definition_errors, seller_id, f"operator:{COMMAND_LINE}", query["view"])
-    return selection_of(seller_id, query, view)
+    with _called_wrongly():
+        return selection_of(seller_id, query, view)
+
+
+@contextmanager
+def _called_wrongly() -> Generator[None]:
+    """Let what is wrong with the query end the command as what is wrong with its options does."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise click.UsageError(told(error)) from error
 
 
 @contextmanager

@@ -38,6 +38,14 @@ OPERATIONS = "operations"
 MAX_ERRORS = 100
 MAX_TEXT = 2000
 
+# Documented by hand, for what no schema reads costs a request nothing.
+IF_NONE_MATCH: Mapping[str, Any] = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "The `ETag` of an answer: 304, without a body, if it would be the same again.",
+    "schema": {"type": "string", "examples": ['"1f0c6f4bbd2a4f0e9f5b0d6c3a7e8b21"']},
+}
+
 _log = structlog.stdlib.get_logger("service.api")
 
 
@@ -74,6 +82,8 @@ def document_problems(doc: dict[str, Any], doc_info: Mapping[str, Any], **_: obj
         if scope != OPERATIONS:
             found.append(SellerNotFound)
     responses = doc.setdefault("responses", {})
+    if str(int(http.HTTPStatus.NOT_MODIFIED)) in {str(status) for status in responses}:
+        doc.setdefault("parameters", []).append(IF_NONE_MATCH)
     responses.pop(http.HTTPStatus.UNPROCESSABLE_ENTITY, None)  # flask-smorest's own, of another shape
     for problem in sorted(set(found), key=lambda each: (each.status, each.code)):
         response = responses.setdefault(

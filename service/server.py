@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -51,4 +52,6 @@ class Server(BaseApplication):
     def load(self) -> flask.Flask:  # pyright: ignore[reportIncompatibleMethodOverride]  # gunicorn narrows WSGI's types
         """Make the application of one worker."""
         configure_logs(self._settings.log_level)
-        return create_app(self._settings)
+        app = create_app(self._settings)
+        gc.freeze()  # what is there now stays: collections need not go through it again and again
+        return app

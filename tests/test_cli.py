@@ -135,10 +135,10 @@ def check_mixed(ended: Ended) -> None:
         lines,
         (
             "JSON",
-            "/fulfillment/fulfillmentStatus must be one of ",
-            "/sellerId not known here",
-            "/salesChannel/marketplaceId A1NOWHERE",
-            "/sellerId is required",
+            "/fulfillment/fulfillmentStatus: must be one of ",
+            "/sellerId: not known here",
+            "/salesChannel/marketplaceId: A1NOWHERE",
+            "/sellerId: is required",
         ),
         strict=True,
     ):

@@ -772,11 +772,11 @@ def test_the_command_writes_what_the_api_answers(
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--query", "colour=red"], 1, "colour is not a known field"),
-        (["--query", "createdAfter=soon"], 1, "createdAfter must be a date and time"),
-        (["--query", "format=csv"], 1, "format is an option of the command"),
+        (["--query", "colour=red"], 2, "colour is not a known field"),
+        (["--query", "createdAfter=soon"], 2, "createdAfter must be a date and time"),
+        (["--query", "format=csv"], 2, "format is an option of the command"),
         (["--query", "view=nothing"], 1, "nothing"),
-        (["--layout", "all-orders-report", "--format", "ndjson"], 1, "must be csv or tsv"),
+        (["--layout", "all-orders-report", "--format", "ndjson"], 2, "must be csv or tsv"),
         (["--format", "xlsx"], 2, "xlsx"),
         (["--seller", "NOBODY"], 1, "there is no seller NOBODY"),
         (["--seller", "\udcff"], 2, "is no seller's id"),

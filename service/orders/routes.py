@@ -6,7 +6,7 @@ from typing import Any
 
 import flask
 
-from service.api import ETAG, Blueprint, IfNoneMatchSchema, SellerQuery, acting_seller, conditional_response, context
+from service.api import ETAG, Blueprint, SellerQuery, acting_seller, conditional_response, context
 from service.errors import OrderNotFound
 from service.orders.examples import ORDER
 from service.orders.queries import find_order
@@ -23,11 +23,10 @@ class OrderQuery(SellerQuery, ShapeQuery):
 @blueprint.get("/v1/orders/<order_id:order_id>")
 @blueprint.requires("orders:read")
 @blueprint.arguments(OrderQuery(), location="query")
-@blueprint.arguments(IfNoneMatchSchema(), location="headers")
 @blueprint.response(200, ORDER_ANSWER, headers=ETAG, example=ORDER)
 @blueprint.alt_response(304, description="The order is as its `ETag` says.")
 @blueprint.problems(OrderNotFound)
-def get_order(query: dict[str, Any], _: dict[str, Any], order_id: str) -> flask.Response:
+def get_order(query: dict[str, Any], order_id: str) -> flask.Response:
     """Show one order."""
     seller_id = acting_seller(query.get("seller_id"))
     shape = Shape.of(query.get("fields", ()), query.get("included_data", ()))

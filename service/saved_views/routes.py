@@ -111,7 +111,9 @@ def delete_view(query: dict[str, Any], _: dict[str, Any], view_id: str) -> flask
     Any token of the seller with the scope `orders:write` may remove a shared view. Built-in views cannot be removed.
     """
     actions.delete_view(context().database, _author(query), view_id, flask.request.if_match)
-    return flask.Response(status=204)
+    response = flask.Response(status=204)
+    del response.headers["Content-Type"]  # of nothing
+    return response
 
 
 def _author(query: dict[str, Any]) -> ViewUser:

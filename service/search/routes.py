@@ -6,7 +6,7 @@ from typing import Any
 
 import flask
 
-from service.api import ETAG, Blueprint, IfNoneMatchSchema, conditional_response, context
+from service.api import ETAG, Blueprint, conditional_response, context
 from service.errors import ViewNotFound, ViewOutdated
 from service.input import DEFAULT_RESULTS_PER_PAGE, PAGE_TOKEN_EXAMPLE
 from service.orders.examples import ORDER
@@ -21,7 +21,6 @@ blueprint = Blueprint("search", __name__, description="Orders are found.")
 @blueprint.get("/v1/orders")
 @blueprint.requires("orders:read")
 @blueprint.arguments(OrderListQuery(), location="query")
-@blueprint.arguments(IfNoneMatchSchema(), location="headers")
 @blueprint.response(
     200,
     OrderPageSchema,
@@ -30,7 +29,7 @@ blueprint = Blueprint("search", __name__, description="Orders are found.")
 )
 @blueprint.alt_response(304, description="The page is as its `ETag` says.")
 @blueprint.problems(ViewNotFound, ViewOutdated)
-def search_orders(query: dict[str, Any], _: dict[str, Any]) -> flask.Response:
+def search_orders(query: dict[str, Any]) -> flask.Response:
     """List a seller's orders on every sales channel, a page at a time.
 
     Walking from page to page shows every order that belongs to the list throughout exactly once, whatever is written
