@@ -11,8 +11,8 @@ import psycopg
 from service.database import Database
 from service.export.files import FileFormat, chunks, dialect_of, gzipped
 from service.export.layouts import DEFAULT_COLUMNS, LAYOUTS, LayoutName
-from service.export.queries import read_clock
 from service.export.tables import ITEMS, Json, Table
+from service.orders.queries import read_clock
 from service.orders.shapes import Shape
 from service.search.queries import stream_orders
 from service.search.rules import OrderFilter, Sort

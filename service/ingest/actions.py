@@ -21,7 +21,7 @@ from service.ingest.rules import (
     refuse_conflicts,
 )
 from service.marketplaces.queries import find_policies
-from service.orders.queries import insert_charge, insert_events
+from service.orders.queries import insert_charge, insert_events, read_clock
 from service.orders.rules import CONFIRMED, EventType, FulfilledBy, FulfillmentStatus
 from service.search.documents import refresh_document, save_documents
 
@@ -141,7 +141,7 @@ def _missing_sellers(
 
 def _store(connection: psycopg.Connection, accepted: Accepted, actor: str, *, changes_known: bool) -> Results:
     # Inserted before any order is locked: who waits for another's insert holds no lock that anyone could wait for.
-    now = queries.read_clock(connection)
+    now = read_clock(connection)
     inserted = queries.insert_orders(connection, accepted.values(), now)
     results: Results = dict.fromkeys(inserted, Outcome.CREATED)
     if inserted:
@@ -150,7 +150,7 @@ def _store(connection: psycopg.Connection, accepted: Accepted, actor: str, *, ch
     if not known or not changes_known:
         return results | dict.fromkeys(known, Outcome.UNCHANGED)
     stored_orders = queries.lock_stored_orders(connection, known)
-    now = queries.read_clock(connection)
+    now = read_clock(connection)
     coming_back = [key for key in stored_orders if accepted[key][0].comes_back]
     shown = queries.shown_digests(connection, coming_back) if coming_back else {}
     for key, stored in stored_orders.items():

@@ -103,14 +103,6 @@ def find_item_ids(connection: psycopg.Connection, keys: Collection[Key]) -> dict
     return {(seller_id, order_id): set(item_ids) for seller_id, order_id, item_ids in rows}
 
 
-def read_clock(connection: psycopg.Connection) -> datetime:
-    """Return the time that decisions are taken at."""
-    row = connection.execute("SELECT app_now()").fetchone()
-    if row is None:
-        raise LookupError("the clock has no time")
-    return row[0]
-
-
 def known_sellers(connection: psycopg.Connection, seller_ids: Collection[str]) -> set[str]:
     """Return those of the sellers that exist."""
     rows = connection.execute(

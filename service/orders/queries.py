@@ -132,6 +132,14 @@ def find_order(
     return row[0] if row else None
 
 
+def read_clock(connection: psycopg.Connection) -> datetime:
+    """Return the time that decisions are taken at."""
+    row = connection.execute("SELECT app_now()").fetchone()
+    if row is None:
+        raise LookupError("the clock has no time")
+    return row[0]
+
+
 LOCK_ORDER: LiteralString = """
 SELECT o.order_id FROM orders o
 WHERE o.seller_id = %(seller_id)s AND o.order_id = %(order_id)s
