@@ -17,7 +17,7 @@ from service.orders.item_schemas import IDENTIFIER
 from service.orders.schemas import SELLER_ID
 from service.sellers import queries as sellers
 from service.sellers.actions import create_token
-from service.sellers.rules import OPERATOR_SCOPES
+from service.sellers.rules import OPERATOR_SCOPES, PLATFORM_SCOPES
 from service.settings import Settings
 
 
@@ -63,16 +63,26 @@ def list_sellers(settings: Settings) -> None:
             click.echo(f"{seller.seller_id}\t{seller.seller_name}")
 
 
+_SCOPES = (
+    "What the token may do; repeat it. By default an operator's token may do all of them, and a seller's all but "
+    f"{', '.join(PLATFORM_SCOPES)}, which must be named, and operations, which only an operator's may have."
+)
+
+
 @click.group(epilog="Example: manage-orders tokens list")
 def tokens() -> None:
     """Create, list and revoke API tokens."""
 
 
-@tokens.command(name="create", epilog="Example: manage-orders tokens create --seller A1SELLER --name warehouse")
+@tokens.command(
+    name="create",
+    epilog="Example: manage-orders tokens create --seller A1SELLER --name carrier --scope orders:read --scope "
+    "tracking:write",
+)
 @click.option("--seller", "seller_id", help="The seller that the token is bound to.")
 @click.option("--operator", is_flag=True, help="Make an operator's token, bound to no seller.")
 @click.option("--name", required=True, callback=_NAME, help="What the token is for.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(OPERATOR_SCOPES), help="All of them by default.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(OPERATOR_SCOPES), help=_SCOPES)
 @settings_of
 def create(settings: Settings, *, seller_id: str | None, operator: bool, name: str, scopes: tuple[str, ...]) -> None:
     """Create a token and print it, this once. Only its hash is kept."""

@@ -231,6 +231,10 @@ ETAG: Mapping[str, Any] = {
     "ETag": {"description": "Stands for the content.", "schema": {"type": "string", "maxLength": 100}}
 }
 
+LOCATION: Mapping[str, Any] = {
+    "Location": {"description": "Where it is from now on.", "schema": {"type": "string", "maxLength": 200}}
+}
+
 
 def json_response(text: str | bytes, status: int = 200, **headers: str) -> flask.Response:
     """Return JSON that is text already."""

@@ -23,6 +23,7 @@ from service.export import routes as export
 from service.ingest import routes as ingest
 from service.orders import routes as orders
 from service.orders.item_schemas import IDENTIFIER
+from service.orders.package_schemas import PACKAGE_REFERENCE_ID
 from service.orders.sparse_schemas import SPARSE_ORDER, SPARSE_ORDER_SCHEMA
 from service.pagination import PageTokens
 from service.sandbox import routes as sandbox
@@ -33,6 +34,7 @@ from service.search import routes as search
 from service.sellers.actions import authenticate, seller_exists
 from service.settings import Settings
 from service.shipments import routes as shipments
+from service.tracking import routes as tracking
 
 DOCUMENTATION_PATH = "/docs"
 DOCUMENT_PATH = "/openapi.json"
@@ -60,6 +62,10 @@ def _uuid_schema(_: object) -> dict[str, Any]:
     }
 
 
+def _refund_id_schema(_: object) -> dict[str, Any]:
+    return _uuid_schema(_) | {"description": "The refund.", "examples": ["8d6f1c5e-0f57-4f0e-9d53-0a6f8a3c2b11"]}
+
+
 def _view_id_schema(_: object) -> dict[str, Any]:
     return {
         "description": "The view: one that was saved, or a built-in one.",
@@ -70,14 +76,45 @@ def _view_id_schema(_: object) -> dict[str, Any]:
     }
 
 
+def _batch_id_schema(_: object) -> dict[str, Any]:
+    return _uuid_schema(_) | {
+        "description": "The file of confirmations.",
+        "examples": ["3a5d1f0e-7c53-4d5a-8d0c-0d5a0f6b1c22"],
+    }
+
+
+def _package_reference_id_schema(_: object) -> dict[str, Any]:
+    return {
+        "description": "The seller's number of the package in the order.",
+        "type": "string",
+        "pattern": PACKAGE_REFERENCE_ID,
+        "maxLength": 19,
+        "examples": ["1"],
+    }
+
+
 class OrderIdConverter(BaseConverter):
     """An order's id in a path: what cannot be one is an address that does not exist."""
 
     regex = IDENTIFIER.strip("^$")
 
 
+class RefundIdConverter(UUIDConverter):
+    """A refund's id in a path."""
+
+
 class ViewIdConverter(OrderIdConverter):
     """A view's id in a path."""
+
+
+class BatchIdConverter(UUIDConverter):
+    """A file's id in a path."""
+
+
+class PackageReferenceIdConverter(BaseConverter):
+    """A package's number in a path."""
+
+    regex = PACKAGE_REFERENCE_ID.strip("^$")
 
 
 def create_app(settings: Settings) -> flask.Flask:
@@ -93,7 +130,13 @@ def create_app(settings: Settings) -> flask.Flask:
         },
     )
     app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]  # Flask's own provider has it
-    app.url_map.converters |= {"order_id": OrderIdConverter, "view_id": ViewIdConverter}
+    app.url_map.converters |= {
+        "order_id": OrderIdConverter,
+        "view_id": ViewIdConverter,
+        "refund_id": RefundIdConverter,
+        "batch_id": BatchIdConverter,
+        "package_reference_id": PackageReferenceIdConverter,
+    }
     database = Database(settings, pool_size=settings.threads)
     app.extensions["manage-orders"] = Context(
         settings,
@@ -106,12 +149,24 @@ def create_app(settings: Settings) -> flask.Flask:
     api = Api(app)
     api.register_converter(OrderIdConverter, _order_id_schema)
     api.register_converter(ViewIdConverter, _view_id_schema)
+    api.register_converter(PackageReferenceIdConverter, _package_reference_id_schema)
     api.register_converter(UUIDConverter, _uuid_schema)
+    api.register_converter(RefundIdConverter, _refund_id_schema)
+    api.register_converter(BatchIdConverter, _batch_id_schema)
     api.describe(SPARSE_ORDER, SPARSE_ORDER_SCHEMA)
-    for feature in (search, orders, export, saved_views, ingest, shipments, cancellation, health):
+    for feature in (
+        search,
+        orders,
+        saved_views,
+        export,
+        ingest,
+        shipments,
+        tracking,
+        cancellation,
+        *([sandbox] if settings.sandbox else []),
+        health,
+    ):
         api.register_blueprint(feature.blueprint)
-    if settings.sandbox:
-        api.register_blueprint(sandbox.blueprint)
     _serve_documentation(app)
     app.before_request(_begin)
     app.after_request(_end)
@@ -126,6 +181,18 @@ Send `Authorization: Bearer <token>`. An operator's token names the seller with 
 `application/problem+json` (RFC 9457) with a `type` that never changes; beside those of the operations there are
 `urn:manage-orders:problem:not-found`, for an address that does not exist, and
 `urn:manage-orders:problem:method-not-allowed`, whose `Allow` header names the methods that the address has.
+
+Each operation names the scope that a token needs for it. A seller's token has the first five unless it was made with
+others; an operator's has all.
+
+- `orders:read`: find, show and export orders, and keep views of them
+- `orders:write`: send orders, and share views
+- `shipments:write`: confirm shipments, by the order or by the file, and correct packages
+- `refunds:write`: refund
+- `cancellations:write`: cancel orders
+- `channel:write`: tell that a buyer asks to cancel, or no longer does
+- `tracking:write`: tell how far packages have got
+- `operations`: for operators only: run the sweep, have charges tried again, move a sandbox's clock
 
 The operations tagged `sandbox` exist in sandbox mode only; elsewhere their addresses are not found."""
 

@@ -59,6 +59,13 @@ def confirm_by(ship_by: datetime, policy: ConfirmationPolicy) -> datetime:
         raise ValueError(f"no deadline can be computed for {ship_by.isoformat()}") from error
 
 
+def local_day(now: datetime, time_zone: str) -> tuple[datetime, datetime]:
+    """Return the present day of a time zone, in UTC: its first instant, and that of the next day."""
+    zone = _zone(time_zone)
+    today = now.astimezone(zone).date()
+    return _first_instant(today, zone), _first_instant(today + _ONE_DAY, zone)
+
+
 # Orders outnumber the dates they ship by: an import asks this once per date and marketplace. The arguments are plain
 # values because hashing a policy costs more than the rest of a cached answer.
 @lru_cache(maxsize=65_536)

@@ -88,9 +88,12 @@ def _show_refusal(refusal: Refusal) -> None:
     reason = f"{refusal.problem.detail}: {places}" if places else refusal.problem.detail
     if isinstance(refusal.problem, SellerNotFound):
         reason += " (--create-sellers creates it)"
-    # Names of fields come from the file: what is not printable in them is shown, not done.
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason[:MAX_REASON_LENGTH])
-    click.echo(f"line {refusal.line_number}: {shown}", err=True)
+    click.echo(f"line {refusal.line_number}: {printable(reason)}", err=True)
+
+
+def printable(reason: str) -> str:
+    """Return what may hold words of a file as one that a terminal shows: what is not printable is shown, not done."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason[:MAX_REASON_LENGTH])
 
 
 def read_seller_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

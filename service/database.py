@@ -149,6 +149,13 @@ class Database:
             yield connection
 
     @contextmanager
+    def seller_pipeline(self, seller_id: str) -> Generator[psycopg.Connection]:
+        """Open the same for statements that travel together until one is read from, where a failure of them shows."""
+        with self.connection() as connection, connection.pipeline(), connection.transaction():
+            connection.execute("SELECT set_config('app.seller_id', %(seller_id)s, true)", {"seller_id": seller_id})
+            yield connection
+
+    @contextmanager
     def seller_reading(self, seller_id: str) -> Generator[psycopg.Connection]:
         """Do the same for a few statements that only read: they travel together, and are a transaction by that."""
         with self.connection() as connection, connection.pipeline():

@@ -80,7 +80,7 @@ class RequestTooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    code, title, status = "unsupported-media-type", "The body must be application/json", 415
+    code, title, status = "unsupported-media-type", "The body is of a media type that is not taken", 415
     example = "send the body as application/json"
 
 
@@ -157,6 +157,11 @@ class NothingToConfirm(Problem):
     example = "every item of the order is confirmed already"
 
 
+class TooManyPackages(Problem):
+    code, title, status = "too-many-packages", "There are too many packages", 409
+    example = "the order has 1000 packages, the most there can be"
+
+
 class UnknownOrderItem(Problem):
     code, title = "unknown-order-item", "The order has no such item"
     example = "the order's items are 68828574383266"
@@ -167,6 +172,58 @@ class QuantityTooLarge(Problem):
     code, title = "quantity-too-large", "More units than remain to be confirmed"
     example = "confirm at most what remains"
     example_errors = (FieldError("1 of 2 remain to be confirmed, not 2", pointer="/orderItems/0/quantity"),)
+
+
+class ShipDateOutOfRange(Problem):
+    code, title = "ship-date-out-of-range", "The ship date cannot be right"
+    example = "a package is handed over after it was ordered, and not more than a day from now"
+    example_errors = (FieldError("is before the order, of 2026-03-02T09:15:00Z", pointer="/shipDate"),)
+
+
+class UnknownCarrier(Problem):
+    code, title = "unknown-carrier", "The carrier is not known here"
+    example = "use a code of the list, or Other with the carrierName"
+    example_errors = (FieldError("Fast Mail is not a known code", pointer="/carrierCode"),)
+
+
+class CancellationRequested(Problem):
+    code, title, status = "cancellation-requested", "The buyer asks to cancel the order", 409
+    example = "the buyer asked to cancel at 2026-03-03T08:00:00Z; cancel the order, or confirm it all the same"
+    example_errors = (
+        FieldError("must be true to confirm against the buyer's request", pointer="/overrideCancellationRequest"),
+    )
+
+
+class PackageNotFound(Problem):
+    code, title, status = "package-not-found", "The order has no such package", 404
+    example = "the order has no package 7"
+
+
+class PackageDelivered(Problem):
+    code, title, status = "package-delivered", "The package is delivered", 409
+    example = "package 1 was delivered at 2026-03-09T14:02:00Z; it can no longer be corrected"
+
+
+class TrackingTimeOutOfRange(Problem):
+    code, title = "tracking-time-out-of-range", "The time of the tracking event cannot be right"
+    example = "a package is tracked after it was ordered, and not more than a day from now"
+    example_errors = (FieldError("is before the order, of 2026-03-02T09:15:00Z", pointer="/eventTime"),)
+
+
+class OrderConfirmed(Problem):
+    code, title, status = "order-confirmed", "An item of the order is confirmed", 409
+    example = "an item is confirmed and the order is charged, so it cannot be cancelled; refund what is not shipped"
+
+
+class BatchNotFound(Problem):
+    code, title, status = "batch-not-found", "There is no such file of confirmations", 404
+    example = "there is no batch 3a5d1f0e-7c53-4d5a-8d0c-0d5a0f6b1c22"
+
+
+class BatchUnreadable(Problem):
+    code, title = "batch-unreadable", "The file cannot be read as confirmations"
+    example = "nothing was taken from the file"
+    example_errors = (FieldError("is not a known column", pointer="/order-item-ids"),)
 
 
 class ViewNotFound(Problem):

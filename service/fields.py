@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack, cast
 
 import iso4217
 from marshmallow import ValidationError, fields
@@ -17,6 +17,8 @@ from service.schema import Documented, Facts, Field, Loaded, Schema, T, document
 INT4_MAX = 2**31 - 1
 INT4_MIN = -(2**31)
 NUMBER_LIMIT = 1e15
+# More than anybody reads: a body may hold millions.
+MAX_BAD_ITEMS = 50
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 AMOUNT = r"^-?\d{1,14}(\.\d{1,4})?$"
 CURRENCY = r"^[A-Z]{3}$"
@@ -235,7 +237,7 @@ class Nested(Field[Loaded], fields.Nested):
 
 
 class List(Field[list[T | None]], fields.List[T]):
-    """List of bounded length; when it is too long, its items are not looked at."""
+    """List of bounded length; when it is too long, its items are not looked at, and behind many bad ones no more."""
 
     def __init__(
         self,
@@ -253,11 +255,22 @@ class List(Field[list[T | None]], fields.List[T]):
     def _deserialize(
         self, value: object, attr: str | None, data: Mapping[str, Any] | None, **kwargs: object
     ) -> list[T | None]:
+        del attr, data, kwargs
         if not isinstance(value, list):
             raise self.make_error("invalid")
         if not self.min_items <= len(value) <= self.max_items:
             raise ValidationError(f"must have {self.min_items} to {self.max_items} items, not {len(value)}")
-        return super()._deserialize(value, attr, data, **kwargs)
+        read, errors = list[T | None](), dict[int, object]()
+        for number, each in enumerate(cast("list[object]", value)):
+            try:
+                read.append(self.inner.deserialize(each))
+            except ValidationError as error:
+                errors[number] = error.messages
+                if len(errors) == MAX_BAD_ITEMS:
+                    break
+        if errors:
+            raise ValidationError(cast("dict[str, Any]", errors))
+        return read
 
 
 class MoneySchema(Schema):

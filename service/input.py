@@ -9,11 +9,18 @@ from typing import Any, NoReturn, Unpack
 
 import flask
 import orjson
-from marshmallow import ValidationError
+from marshmallow import EXCLUDE, ValidationError, pre_load
 from webargs.flaskparser import FlaskParser
 from webargs.multidictproxy import MultiDictProxy
 
-from service.errors import FieldError, InvalidRequest, MalformedRequest, RequestTooLarge, UnsupportedMediaType
+from service.errors import (
+    FieldError,
+    InvalidRequest,
+    MalformedRequest,
+    PreconditionRequired,
+    RequestTooLarge,
+    UnsupportedMediaType,
+)
 from service.fields import Boolean, Integer, Leaf, List, Text
 from service.schema import Documented, Schema, field_errors
 
@@ -72,6 +79,53 @@ class PaginationSchema(Schema):
     previous_token = Text("The same for the page before; absent on the first page.", max_length=4000)
 
 
+class IfMatchSchema(Schema):
+    """The version that a change is meant for."""
+
+    class Meta:
+        """A request has many headers."""
+
+        unknown = EXCLUDE
+
+    if_match = Text(
+        "The `ETag` of what is to be changed, as it was read; `*` for whatever it is now.",
+        data_key="If-Match",
+        max_length=200,
+        required=True,
+        example='"3"',
+    )
+
+    @pre_load
+    def demand(self, headers: Mapping[str, str], **_: object) -> Mapping[str, str]:
+        """Refuse a change that may undo another's."""
+        if not headers.get("If-Match"):
+            raise PreconditionRequired(
+                "send the ETag of what is to be changed", FieldError("is required", header="If-Match")
+            )
+        return headers
+
+
+VERSION_ETAG: Mapping[str, Any] = {
+    "ETag": {"description": "The version, as `If-Match` takes it.", "schema": {"type": "string"}}
+}
+
+
+def whole_body(request: flask.Request, *, cache: bool = True) -> bytes:
+    """Return the body of a request. What was cut, on its way or at the limit, is never taken for the whole.
+
+    Raises `MalformedRequest` and `RequestTooLarge`.
+    """
+    body, length, limit = request.get_data(cache=cache), request.content_length, request.max_content_length
+    # Servers end a body where the connection does, and werkzeug one without a length at the limit: neither says so.
+    if length is not None and len(body) < length:
+        raise MalformedRequest(
+            "the body was cut off", FieldError(f"{len(body)} of {length} bytes came", header="Content-Length")
+        )
+    if length is None and limit is not None and len(body) >= limit:
+        raise RequestTooLarge("send less at a time")
+    return body
+
+
 class Parser(FlaskParser):
     """Refuses what it does not know, and says where each fault is."""
 
@@ -83,16 +137,12 @@ class Parser(FlaskParser):
         No body stands for an empty object where that is enough.
         """
         needs_body = any(field.required for field in schema.fields.values())
-        if not needs_body and req.content_length in {None, 0} and not req.get_data():
+        if not needs_body and req.content_length in {None, 0} and not whole_body(req):
             return {}
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("send the body as application/json")
-        body, limit = req.get_data(), req.max_content_length
-        if req.content_length is None and limit is not None and len(body) >= limit:
-            # Werkzeug cuts a body that comes without its length at the limit, and says nothing.
-            raise RequestTooLarge("send less at a time")
         try:
-            flask.g.json_body = orjson.loads(body)
+            flask.g.json_body = orjson.loads(whole_body(req))
         except orjson.JSONDecodeError as error:
             raise MalformedRequest("the body is not JSON", FieldError(str(error), pointer="")) from error
         return flask.g.json_body

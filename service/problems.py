@@ -53,7 +53,12 @@ class FieldErrorSchema(Schema):
     """One thing that is wrong, and where."""
 
     detail = Text("What is wrong, and what would be right.", max_length=MAX_TEXT, required=True)
-    pointer = Text("JSON pointer into the request body.", max_length=MAX_TEXT, min_length=0)
+    pointer = Text(
+        "JSON pointer into the request body: `/orderItems/0/quantity`; empty for the body itself. Of a row of a flat "
+        "file the name of its column stands there: `/ship-date`.",
+        max_length=MAX_TEXT,
+        min_length=0,
+    )
     parameter = Text("Name of a query parameter.", max_length=MAX_TEXT, min_length=0)
     header = Text("Name of a header.", max_length=100)
 
@@ -70,21 +75,24 @@ class ProblemSchema(Schema):
 
 
 def document_problems(doc: dict[str, Any], doc_info: Mapping[str, Any], **_: object) -> dict[str, Any]:
-    """Add the error responses of an operation, each problem an example of its status."""
+    """Add the scope that an operation needs, and its error responses, each problem an example of its status."""
     found: list[type[Problem]] = [*doc_info.get("problems", ()), InternalError]
     if "requestBody" in doc:
         found += [MalformedRequest, RequestTooLarge, UnsupportedMediaType]
     scope = doc_info.get("scope")
     if scope is not None:
-        doc["security"] = [{"bearer": []}]
-        doc["x-required-scope"] = scope
+        doc["security"] = [{"bearer": [scope]}]
+        told = doc_info["docstring"]
+        told["description"] = "\n\n".join(filter(None, [told.get("description"), f"Needs the scope `{scope}`."]))
         found += [Unauthenticated, Forbidden, InvalidRequest, Overloaded]
         if scope != OPERATIONS:
             found.append(SellerNotFound)
-    responses = doc.setdefault("responses", {})
-    if str(int(http.HTTPStatus.NOT_MODIFIED)) in {str(status) for status in responses}:
+    responses = {str(int(status)): each for status, each in doc.get("responses", {}).items()}
+    if str(int(http.HTTPStatus.NOT_MODIFIED)) in responses:
         doc.setdefault("parameters", []).append(IF_NONE_MATCH)
-    responses.pop(http.HTTPStatus.UNPROCESSABLE_ENTITY, None)  # flask-smorest's own, of another shape
+    responses.pop(str(int(http.HTTPStatus.UNPROCESSABLE_ENTITY)), None)  # flask-smorest's own, of another shape
+    # What is written by hand is put in later.
+    responses = {status: {} for status in doc_info.get("manual_doc", {}).get("responses", ())} | responses
     for problem in sorted(set(found), key=lambda each: (each.status, each.code)):
         response = responses.setdefault(
             str(problem.status),
@@ -104,6 +112,7 @@ def document_problems(doc: dict[str, Any], doc_info: Mapping[str, Any], **_: obj
         if errors:
             example["errors"] = [error.as_dict() for error in errors]
         response["content"][PROBLEM_JSON]["examples"][problem.code] = {"summary": problem.title, "value": example}
+    doc["responses"] = dict(sorted(responses.items()))
     return doc
 
 

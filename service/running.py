@@ -28,6 +28,9 @@ def running_settings(settings: Settings) -> Settings:
         database_url=running["databaseUrl"],
         secret_key=running["secretKey"],  # the one that its API knows tokens by
         sandbox=True,
+        payment_service_url=running.get(
+            "paymentServiceUrl", ""
+        ),  # a confirmation is charged by whoever charges those of its API
     )
 
 

@@ -1,4 +1,4 @@
-"""The scheduler process. Any number may run: the database decides which of them works a slot."""
+"""The scheduler process. Any number may run: the database decides which of them does what."""
 
 from __future__ import annotations
 
@@ -6,35 +6,47 @@ import os
 import signal
 import socket
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.events import EVENT_SCHEDULER_STARTED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from service.cancellation.jobs import run_scheduled_sweep
 from service.database import Database
 from service.settings import Settings
+
+WORK_INTERVAL_S = 2
 
 _log = structlog.stdlib.get_logger("service.scheduler")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_scheduler(settings: Settings) -> None:
-    """Sweep once now and then every minute, until SIGTERM or SIGINT; a sweep under way is finished first.
+    """Sweep once now and then every minute, and work files and payments as they come, until SIGTERM or SIGINT.
 
     Jobs are kept in memory and in UTC. A run that comes late is run all the same (`misfire_grace_time=None`), and
-    several late ones are run once (`coalesce`). The scheduler blocks the main thread, so that its death is the
-    process's death, which a supervisor sees.
+    several late ones are run once (`coalesce`). Each job has a thread of its own: a long file holds up no sweep. The
+    scheduler blocks the main thread, so that its death is the process's death, which a supervisor sees. At the end a
+    sweep under way is finished; a file is left at the next order, and the payments at the next one.
     """
-    database = Database(settings, pool_size=2)
-    scheduler = BlockingScheduler(
-        timezone=UTC,
-        executors={"default": ThreadPoolExecutor(1)},
-        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-    )
+    stopping = threading.Event()
+    with Database(settings, pool_size=4).closing() as database:
+        scheduler = BlockingScheduler(
+            timezone=UTC,
+            executors={name: ThreadPoolExecutor(1) for name in ("default", "batches", "payments")},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        _add_sweep(scheduler, database, settings)
+        _stop_by_signal(scheduler, stopping)
+        _log.info("scheduler_started", sandbox=settings.sandbox)
+        scheduler.start()
+
+
+def _add_sweep(scheduler: BlockingScheduler, database: Database, settings: Settings) -> None:
     scheduler.add_job(
         run_scheduled_sweep,
         CronTrigger(second=0, timezone=UTC),
@@ -47,18 +59,22 @@ def run_scheduler(settings: Settings) -> None:
         next_run_time=datetime.now(UTC),
     )
 
+
+def _stop_by_signal(scheduler: BlockingScheduler, stopping: threading.Event) -> None:
+    """Let a thread wait for the signal.
+
+    A handler would run in the main thread, wherever that is: it could wait for a lock that the main thread itself
+    holds. Until the scheduler runs, and once it stops, a signal is kept waiting.
+    """
+
     def stop() -> None:
         number = signal.sigwait(_STOP_SIGNALS)
         _log.info("scheduler_stopping", signal=signal.Signals(number).name)
+        stopping.set()
         scheduler.shutdown(wait=True)
 
-    # A thread waits for the signal. A handler would run in the main thread, wherever that is: it could wait for a lock
-    # that the main thread itself holds. Until the scheduler runs, and once it stops, a signal is kept waiting.
     def wait_for_signal(_: object) -> None:
         threading.Thread(target=stop, daemon=True).start()
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     scheduler.add_listener(wait_for_signal, EVENT_SCHEDULER_STARTED)
-    _log.info("scheduler_started", sandbox=settings.sandbox)
-    scheduler.start()
-    database.close()

@@ -2,6 +2,7 @@
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
 import marshmallow
@@ -22,6 +23,8 @@ MESSAGES: ErrorMessages = {
     "type": "must be an object",
     "invalid": "must be a list",
 }
+# More than anybody reads; a body may hold a million names that nobody knows.
+MAX_UNKNOWN = 100
 SCHEMA_MESSAGES = {"type": "must be an object", "unknown": "is not a known field"}
 
 
@@ -115,7 +118,8 @@ class Schema(marshmallow.Schema):
         loaded: dict[str, object] = {}
         errors: dict[str, object] = {}
         readers = self._readers
-        for key, value in data.items():
+        # With more members than these, that many are not known.
+        for key, value in islice(data.items(), len(readers) + MAX_UNKNOWN):
             if key not in readers:
                 errors[key] = [self.error_messages["unknown"]]
                 continue

@@ -10,9 +10,12 @@ import flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import ParseException
 
 from service.app import create_app
+from service.errors import FieldError, MalformedRequest
 from service.logs import configure_logs
+from service.problems import render_problem
 from service.settings import Settings
 
 
@@ -26,6 +29,15 @@ class _Log(Logger):
             log.handlers.clear()
             log.propagate = True
             log.setLevel(logging.ERROR)  # its warnings repeat what was sent, header lines included
+
+
+def refuse_malformed_bodies(app: flask.Flask) -> None:
+    """Have the application answer what gunicorn finds wrong with a body, which it does not say before it is read."""
+
+    def refuse(error: Exception) -> flask.Response:
+        return render_problem(MalformedRequest("the body could not be read", FieldError(str(error), pointer="")))
+
+    app.register_error_handler(ParseException, refuse)
 
 
 class Server(BaseApplication):
@@ -53,5 +65,6 @@ class Server(BaseApplication):
         """Make the application of one worker."""
         configure_logs(self._settings.log_level)
         app = create_app(self._settings)
+        refuse_malformed_bodies(app)
         gc.freeze()  # what is there now stays: collections need not go through it again and again
         return app

@@ -76,6 +76,25 @@ class Settings:
         default=1_048_576,
         metadata=_about("MANAGE_ORDERS_MAX_REQUEST_BYTES", "largest accepted request body", at_least=1024),
     )
+    max_batch_bytes: int = field(
+        default=33_554_432,
+        metadata=_about("MANAGE_ORDERS_MAX_BATCH_BYTES", "largest accepted file of confirmations", at_least=1024),
+    )
+    payment_service_url: str = field(
+        default="",
+        metadata=_about(
+            "PAYMENT_SERVICE_URL", "where charges and refunds are made; without it they are settled outside"
+        ),
+    )
+    payment_service_token: str = field(
+        default="", repr=False, metadata=_about("PAYMENT_SERVICE_TOKEN", "the bearer token for the payment service")
+    )
+    payment_timeout_ms: int = field(
+        default=10_000,
+        metadata=_about(
+            "PAYMENT_SERVICE_TIMEOUT_MS", "limit of one call to the payment service", at_least=100, at_most=60_000
+        ),
+    )
     sweep_batch_size: int = field(
         default=1000,
         metadata=_about(
@@ -104,9 +123,16 @@ class Settings:
         settings = cls(**values)
         if settings.secret_key and len(settings.secret_key) < MIN_SECRET_KEY_LENGTH:
             raise SettingsError(f"MANAGE_ORDERS_SECRET_KEY must have at least {MIN_SECRET_KEY_LENGTH} characters")
+        if settings.payment_service_url and not settings.payment_service_url.startswith(("http://", "https://")):
+            raise SettingsError("PAYMENT_SERVICE_URL must begin with http:// or https://")
         if settings.log_level not in LOG_LEVELS:
             raise SettingsError(f"MANAGE_ORDERS_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
         return settings
+
+    @property
+    def settles_outside(self) -> bool:
+        """Tell whether buyers are charged by other means than a payment service."""
+        return not self.payment_service_url
 
     def require(self, *names: str) -> Self:
         """Return the settings, or raise `SettingsError` for the first of these fields that is empty."""

@@ -92,7 +92,8 @@ def _start(settings: Settings, directory: Path, stack: ExitStack) -> NoReturn:
         keys, example = _prepare(database, directory, secret_key)
         with database.connection() as connection:
             clock = find_clock(connection)
-    write_file(directory / RUNNING_FILE, {"databaseUrl": url, "secretKey": secret_key, "pid": os.getpid()})
+    running = {"databaseUrl": url, "secretKey": secret_key, "paymentServiceUrl": settings.payment_service_url}
+    write_file(directory / RUNNING_FILE, {**running, "pid": os.getpid()})
     stack.callback((directory / RUNNING_FILE).unlink, missing_ok=True)
     _say("starting the API and the scheduler")
     children = {name: stack.enter_context(_child(name, settings, directory)) for name in ("serve", "scheduler")}

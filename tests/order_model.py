@@ -97,6 +97,8 @@ TIMES = {
     "deliverBy": "fulfillment.deliverByWindow.latestDateTime",
     "confirmBy": "fulfillment.confirmBy",
 }
+WARNED = {"chargeIsDeclined": "CHARGE_DECLINED", "cancellationIsRequested": "CANCELLATION_REQUESTED"}
+FLAGS = ("shipmentIsLate", "confirmedLate", *WARNED)
 ANY_OF: dict[str, Callable[[Order], Iterable[Any]]] = {
     "sellerOrderIds": seller_order_ids,
     **{
@@ -137,8 +139,10 @@ def _matches(order: Order, name: str, told: Any, now: datetime) -> bool:  # noqa
     match name:
         case "currencyCode":
             return value(order, "proceeds.grandTotal.currencyCode") == told
-        case "shipmentIsLate":
-            return order["fulfillment"]["shipmentIsLate"] is (told == "true")
+        case "shipmentIsLate" | "confirmedLate":
+            return order["fulfillment"][name] is (told == "true")
+        case "chargeIsDeclined" | "cancellationIsRequested":
+            return (WARNED[name] in values(order, "warnings.code")) is (told == "true")
         case "buyerEmail":
             return (value(order, "buyer.buyerEmail") or "").casefold() == told.casefold()
         case "q":

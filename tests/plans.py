@@ -18,6 +18,8 @@ from service.search.queries import MAX_FOUND, find_orders
 from service.search.rules import SORTS, OrderFilter, Sort
 
 PAGE = 50
+# A walk that finds little is left after 3,000 orders, and one that has half a page by then goes on for as many more.
+MAX_DROPPED = 10_000
 LARGE_TABLES = frozenset({"orders", "order_items", "order_search", "order_events", "packages"})
 # Each with whether its page is met on a walk along an index; the others are found by an index of their own and sorted.
 SHAPES: Mapping[str, tuple[str, OrderFilter, bool]] = {
@@ -28,6 +30,7 @@ SHAPES: Mapping[str, tuple[str, OrderFilter, bool]] = {
     "what is to be shipped next": ("shipBy", OrderFilter(fulfillment_statuses=["UNSHIPPED"]), True),
     "what is to be confirmed next": ("confirmBy", OrderFilter(fulfillment_statuses=["UNSHIPPED"]), True),
     "late orders": ("shipBy", OrderFilter(shipment_is_late=True), True),
+    "orders confirmed late": ("-createdTime", OrderFilter(confirmed_late=True), True),
     "a marketplace": ("-createdTime", OrderFilter(marketplace_ids=["ATVPDKIKX0DER"]), True),
     "who fulfils": ("-lastUpdatedTime", OrderFilter(fulfilled_by=["MERCHANT"]), True),
     "a date range": ("-createdTime", OrderFilter(created_within=timedelta(days=3000)), True),
@@ -44,6 +47,9 @@ SHAPES: Mapping[str, tuple[str, OrderFilter, bool]] = {
     "the seller's numbers": ("-createdTime", OrderFilter(seller_order_ids=["S-7", "S-8"]), False),
     "a buyer": ("-createdTime", OrderFilter(buyer_email="7@relay.example.com"), False),
     "tracking numbers": ("-createdTime", OrderFilter(tracking_numbers=["1Z0000007"]), False),
+    "orders confirmed late by another sort": ("shipBy", OrderFilter(confirmed_late=True), False),
+    "declined charges": ("-createdTime", OrderFilter(charge_is_declined=True), False),
+    "buyers who ask to cancel": ("confirmBy", OrderFilter(cancellation_is_requested=True), False),
     "orders": ("confirmBy", OrderFilter(order_ids=["902-0000007-0000007"]), False),
 }
 
@@ -100,3 +106,6 @@ def _faults(plans: list[dict[str, Any]], sorted_rows: int) -> Iterator[str]:
             yield f"reads all of {plan['Relation Name']}"
         if plan["Node Type"] == "Sort" and plan["Input Rows"] > sorted_rows:
             yield f"sorts {plan['Input Rows']:.0f} rows by {', '.join(plan['Sort Key'])}"
+        dropped = plan.get("Rows Removed by Filter", 0) * plan["Actual Loops"]
+        if dropped > MAX_DROPPED:
+            yield f"drops {dropped:.0f} rows that it read"

@@ -25,7 +25,7 @@ from psycopg_pool import ConnectionPool
 
 from service.cancellation import queries as cancellation_queries
 from service.cancellation.actions import sweep
-from service.cancellation.queries import CancellationRun
+from service.cancellation.ledger import CancellationRun
 from service.database import Database, conninfo, upgrade_schema
 from service.errors import ConfirmationWindowClosed, OrderCancelled
 from service.ingest.actions import receive_orders
@@ -114,6 +114,12 @@ class TellingDatabase(Database):
             open=False,
         )
         self._pool = connections
+
+    @contextmanager
+    def seller_pipeline(self, seller_id: str) -> Generator[psycopg.Connection]:
+        """Open a transaction that sends each statement by itself: a step is over when its statements are."""
+        with self.seller_transaction(seller_id) as connection:
+            yield connection
 
 
 # --- Where they meet -----------------------------------------------------------------------------------------------
@@ -206,7 +212,7 @@ class Arena:
 # A step begins with one of these statements; every other statement belongs to the step before it.
 CONFIRMATION_STEPS: Mapping[str, str] = {
     "SELECT o.order_id FROM orders": "lock",
-    "SELECT confirmation_digest": "read",
+    "SELECT package_reference_id, confirmation_digest": "read",
     "INSERT INTO packages": "pack",
     "UPDATE orders SET": "save",
 }
@@ -346,7 +352,8 @@ class Stage:
 
     def _confirm(self) -> object:
         (order_id,) = self.arena.order_ids
-        return confirm_shipment(self._databases[self._confirmer], SELLER, order_id, CONFIRMATION, "test")
+        database = self._databases[self._confirmer]
+        return confirm_shipment(database, SELLER, order_id, CONFIRMATION, "test", settled_outside=True)
 
     def _sweep(self) -> object:
         self._sweeper.wait_for_turn("clock")
@@ -532,7 +539,7 @@ class Race:
 
     def _confirm(self, order_id: str, not_before: float) -> object:
         time.sleep(max(0.0, not_before - time.monotonic()))
-        return confirm_shipment(self._confirming, SELLER, order_id, CONFIRMATION, "test")
+        return confirm_shipment(self._confirming, SELLER, order_id, CONFIRMATION, "test", settled_outside=True)
 
     def _sweep_until(self, over: threading.Event) -> list[CancellationRun | BaseException | None]:
         runs: list[CancellationRun | BaseException | None] = []

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from service.search import queries
 from tests.contract import Contract
-from tests.order_model import ANY_OF, SORTS, TIMES, Order, fold, found, instant, searched_texts, value
+from tests.order_model import ANY_OF, FLAGS, SORTS, TIMES, Order, fold, found, instant, searched_texts, value
 from tests.varied_orders import NOW, World, varied_world
 
 DURATIONS = ("PT1M", "PT30M", "PT12H", "P1D", "P1DT12H", "P4D", "P1W", "P2W", "P3660D")
 RANGES = [f"{date}{end}" for date in TIMES for end in ("After", "Before")]
 PERIODS = ["createdWithin", "shipByWithin", "confirmByWithin"]
 AMOUNTS = ["grandTotalMin", "grandTotalMax"]
-PARAMETERS = sorted([*ANY_OF, *RANGES, *PERIODS, *AMOUNTS, "shipmentIsLate", "currencyCode", "buyerEmail", "q"])
+PARAMETERS = sorted([*ANY_OF, *RANGES, *PERIODS, *AMOUNTS, *FLAGS, "currencyCode", "buyerEmail", "q"])
 WRITTEN: Sequence[Callable[[str], str]] = (str, str.upper, str.lower, str.swapcase, fold)
 MOST_PAGES = 3
 

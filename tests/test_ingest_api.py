@@ -41,7 +41,7 @@ PACKAGES: list[dict[str, Any]] = [
 AFN: dict[str, Any] = {"fulfillment__fulfilledBy": "AMAZON"}
 ORDER_TABLES = (
     *("orders", "order_items", "packages", "package_items", "charges", "order_events", "order_search"),
-    "cancellation_errors",
+    *("cancellation_errors", "refunds", "refund_items"),
 )
 
 
@@ -285,10 +285,66 @@ def test_a_platform_order_goes_forward_with_its_charge_and_its_deliveries(
     assert answer["packages"][0]["packageStatus"] == {"status": "DELIVERED"}
     assert answer["packages"][0]["deliveredTime"] == "2026-03-02T09:00:00Z"
     assert answer["packages"][1]["trackingNumber"] == "T2"
+    assert "deliveredTime" not in answer["fulfillment"]
     assert "/fulfillment/fulfillmentStatus" in refused(seller, partly, 409, "order-conflict")
     # A delivery is final.
     wholly["packages"][0] = PACKAGES[0]
     assert receive(seller, wholly, 200)["packages"][0]["packageStatus"] == {"status": "DELIVERED"}
+    # The order is delivered with its last package.
+    wholly["packages"][1] = PACKAGES[1] | {"deliveredTime": "2026-03-02T08:00:00Z"}
+    assert receive(seller, wholly, 200)["fulfillment"]["deliveredTime"] == "2026-03-02T09:00:00Z"
+
+
+def test_a_package_that_the_carrier_tracks_here_is_not_put_back_by_the_channel(
+    seller: ApiClient, owner: psycopg.Connection
+) -> None:
+    shipped = order_document(fulfillment__fulfillmentStatus="SHIPPED", packages=PACKAGES)
+    receive(seller, shipped)
+    owner.execute("UPDATE packages SET package_status = 'UNDELIVERABLE', tracking_time = '2026-03-02T09:00:00Z'")
+    later = changed(shipped, fulfillment__fulfillmentStatus="SHIPPED", packages=PACKAGES, buyer__buyerName="Grace")
+    statuses = {each["packageStatus"]["status"] for each in receive(seller, later, 200)["packages"]}
+    assert statuses == {"UNDELIVERABLE"}
+
+
+def test_what_the_seller_corrected_of_a_package_stays_and_an_earlier_delivery_is_right(
+    seller: ApiClient, owner: psycopg.Connection
+) -> None:
+    delivered = [each | {"deliveredTime": "2026-03-02T09:00:00Z"} for each in PACKAGES]
+    shipped = order_document(fulfillment__fulfillmentStatus="SHIPPED", packages=PACKAGES)
+    receive(seller, shipped)
+    path = f"/v1/orders/{shipped['orderId']}/packages/1"
+    corrected = seller.request("PATCH", path, json={"trackingNumber": "RIGHT"}, headers={"If-Match": "*"})
+    assert corrected.status_code == 200
+    for minutes, packages in enumerate((PACKAGES, delivered)):
+        later = changed(shipped, fulfillment__fulfillmentStatus="SHIPPED", packages=packages)
+        answer = receive(seller, later | {"lastUpdatedTime": f"2026-03-02T10:0{minutes}:00Z"}, 200)
+        assert answer["packages"][0]["trackingNumber"] == "RIGHT"
+    delivered = [each | {"deliveredTime": "2026-03-02T08:00:00Z"} for each in PACKAGES]
+    later = changed(shipped, fulfillment__fulfillmentStatus="SHIPPED", packages=delivered)
+    assert receive(seller, later, 200)["fulfillment"]["deliveredTime"] == "2026-03-02T08:00:00Z"
+    versions = owner.execute("SELECT version FROM packages ORDER BY package_reference_id").fetchall()
+    assert versions == [(4,), (3,)], "a package changes its version with its content, and only then"
+
+
+def test_a_channel_that_knows_nothing_of_a_refund_made_here_is_listened_to(seller: ApiClient) -> None:
+    shipped = order_document(fulfillment__fulfillmentStatus="SHIPPED", packages=PACKAGES)
+    receive(seller, shipped)
+    refund = {"reason": "CUSTOMER_RETURN", "amount": {"amount": "1.00", "currencyCode": "USD"}}
+    path = f"/v1/orders/{shipped['orderId']}/refunds"
+    assert seller.request("POST", path, json=refund, headers={"Idempotency-Key": "1"}).status_code == 201
+    later = changed(shipped, fulfillment__fulfillmentStatus="SHIPPED", payment__paymentStatus="CHARGED")
+    answer = receive(seller, later | {"buyer": {"buyerName": "Grace"}}, 200)
+    assert (answer["buyer"], answer["payment"]["paymentStatus"]) == ({"buyerName": "Grace"}, "PARTIALLY_REFUNDED")
+
+
+def test_the_platform_refunds_its_own_orders_and_takes_no_refund_back(seller: ApiClient) -> None:
+    document = order_document(**AFN, fulfillment__fulfillmentStatus="SHIPPED", packages=PACKAGES)
+    receive(seller, document)
+    for payment_status, status in (("PARTIALLY_REFUNDED", 200), ("REFUNDED", 200)):
+        document["payment"] = {"paymentStatus": payment_status}
+        assert receive(seller, document, status)["payment"]["paymentStatus"] == payment_status
+    document["payment"] = {"paymentStatus": "PARTIALLY_REFUNDED"}
+    assert refused(seller, document, 409, "order-conflict") == ["/payment/paymentStatus"]
 
 
 def test_the_charge_of_a_backfilled_order_keeps_its_time(seller: ApiClient) -> None:

@@ -29,7 +29,8 @@ MODEL = BESIDE / "reference" / "spapi-models" / "orders_2026-01-01.json"
 
 ORDER = OrderSchema()
 MISSING = object()
-TEXTS = {"countryCode": "BR", "currencyCode": "BRL", "cancellationRunId": "01890a5d-ac96-774b-bcce-b302099a8057"}
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+TEXTS = {"countryCode": "BR", "currencyCode": "BRL", "cancellationRunId": ID, "refundId": ID}
 SAMPLES = {
     Amount: "12.30",
     Boolean: False,

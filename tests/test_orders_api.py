@@ -446,7 +446,8 @@ def test_the_documented_examples_are_what_the_service_answers(seller: ApiClient,
     def without_times(order: dict[str, Any]) -> dict[str, Any]:
         order = deepcopy(order)
         del order["lastUpdatedTime"]
-        order["payment"].get("charge", {}).pop("chargedTime", None)
+        for name in ("requestedTime", "chargedTime"):
+            order["payment"].get("charge", {}).pop(name, None)
         for package in order.get("packages", ()):
             del package["createdTime"]
         return order

@@ -33,8 +33,12 @@ def test_the_built_in_views_are_those_of_the_page_in_its_order() -> None:
         "Unshipped",
         "Late",
         "Cancels within 24 hours",
+        "Cancels within 7 days",
+        "Cancellation requests",
+        "Declined charges",
         "Partially shipped",
         "Shipped",
+        "Confirmed late",
         "Cancelled",
         "Platform-fulfilled",
     ]

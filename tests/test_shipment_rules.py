@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,14 +17,28 @@ from service.errors import (
     NothingToConfirm,
     OrderCancelled,
     OrderPending,
+    PackageConflict,
     PlatformFulfilled,
     Problem,
     QuantityTooLarge,
+    ShipDateOutOfRange,
+    TooManyPackages,
     UnknownOrderItem,
 )
 from service.money import Money
 from service.orders.rules import CONFIRMED, FulfilledBy, FulfillmentStatus, ItemState, OrderState, status_of
-from service.shipments.rules import ConfirmedItem, Decision, ShipmentConfirmation, decide
+from service.shipments.rules import (
+    MAX_PACKAGES,
+    ConfirmedItem,
+    Decision,
+    KnownPackages,
+    ShipmentConfirmation,
+    decide,
+    find_same,
+    next_reference,
+    refuse_too_many,
+    ship_time,
+)
 
 PENDING, UNSHIPPED, PARTIALLY_SHIPPED, SHIPPED, CANCELLED = FulfillmentStatus
 CONFIRM_BY = datetime(2026, 3, 18, 7, tzinfo=UTC)
@@ -32,11 +48,17 @@ ORDER = OrderState(
     seller_id="A1SELLER",
     order_id="902-0000000-0000001",
     version=1,
+    created_time=CONFIRM_BY - timedelta(days=17),
     fulfilled_by=FulfilledBy.MERCHANT,
     fulfillment_status=UNSHIPPED,
+    payment_status="AUTHORIZED",
+    ship_by_latest=CONFIRM_BY - timedelta(days=12),
     confirm_by=CONFIRM_BY,
     grand_total=Money(Decimal("50.00"), "USD"),
     confirmed_time=None,
+    cancel_reason=None,
+    cancellation_requested_time=None,
+    cancellation_request_reason=None,
     items={"1": ItemState(2, 0), "2": ItemState(1, 0)},
 )
 PARTLY = replace(
@@ -69,13 +91,13 @@ def of(**quantities: int) -> ShipmentConfirmation:
 @pytest.mark.parametrize(
     ("order", "confirmation", "decision"),
     [
-        (ORDER, ALL_THAT_REMAINS, Decision({"1": 2, "2": 1}, SHIPPED, charges_order=True)),
-        (ORDER, of(item_1=1), Decision({"1": 1}, PARTIALLY_SHIPPED, charges_order=True)),
-        (ORDER, of(item_1=2), Decision({"1": 2}, PARTIALLY_SHIPPED, charges_order=True)),
-        (ORDER, of(item_2=1, item_1=2), Decision({"2": 1, "1": 2}, SHIPPED, charges_order=True)),
-        (PARTLY, ALL_THAT_REMAINS, Decision({"1": 1, "2": 1}, SHIPPED, charges_order=False)),
-        (PARTLY, of(item_2=1), Decision({"2": 1}, PARTIALLY_SHIPPED, charges_order=False)),
-        (PARTLY, of(item_1=1, item_2=1), Decision({"1": 1, "2": 1}, SHIPPED, charges_order=False)),
+        (ORDER, ALL_THAT_REMAINS, Decision({"1": 2, "2": 1}, BEFORE, SHIPPED, charges_order=True)),
+        (ORDER, of(item_1=1), Decision({"1": 1}, BEFORE, PARTIALLY_SHIPPED, charges_order=True)),
+        (ORDER, of(item_1=2), Decision({"1": 2}, BEFORE, PARTIALLY_SHIPPED, charges_order=True)),
+        (ORDER, of(item_2=1, item_1=2), Decision({"2": 1, "1": 2}, BEFORE, SHIPPED, charges_order=True)),
+        (PARTLY, ALL_THAT_REMAINS, Decision({"1": 1, "2": 1}, BEFORE, SHIPPED, charges_order=False)),
+        (PARTLY, of(item_2=1), Decision({"2": 1}, BEFORE, PARTIALLY_SHIPPED, charges_order=False)),
+        (PARTLY, of(item_1=1, item_2=1), Decision({"1": 1, "2": 1}, BEFORE, SHIPPED, charges_order=False)),
     ],
 )
 def test_a_confirmation_that_is_accepted(
@@ -117,14 +139,83 @@ def test_the_window_closes_at_its_instant_and_not_a_microsecond_before() -> None
 def test_an_order_with_a_confirmed_item_can_be_completed_after_its_deadline() -> None:
     late = CONFIRM_BY + timedelta(days=100)
 
-    assert decide(PARTLY, ALL_THAT_REMAINS, late) == Decision({"1": 1, "2": 1}, SHIPPED, charges_order=False)
+    assert decide(PARTLY, ALL_THAT_REMAINS, late) == Decision({"1": 1, "2": 1}, BEFORE, SHIPPED, charges_order=False)
 
 
 def test_the_ship_date_that_the_seller_typed_decides_nothing() -> None:
-    early = replace(ALL_THAT_REMAINS, ship_date=datetime(2026, 1, 1, tzinfo=UTC))
+    early = replace(ALL_THAT_REMAINS, ship_date=ORDER.created_time)
     with pytest.raises(ConfirmationWindowClosed):
         decide(ORDER, early, CONFIRM_BY)
-    assert decide(ORDER, replace(early, ship_date=CONFIRM_BY + timedelta(days=9)), BEFORE).charges_order
+    assert decide(ORDER, replace(early, ship_date=CONFIRM_BY + timedelta(hours=23)), BEFORE).charges_order
+
+
+@pytest.mark.parametrize(
+    ("day", "created", "now", "meant"),
+    [
+        # Noon, where that is after the order and not ahead.
+        ("2026-03-04", "2026-03-02T09:15:00", "2026-03-06T16:00:00", "2026-03-04T12:00:00"),
+        # On the day of the order, or the day before in a calendar behind that of UTC: the order's time.
+        ("2026-03-02", "2026-03-02T13:15:00", "2026-03-06T16:00:00", "2026-03-02T13:15:00"),
+        ("2026-03-01", "2026-03-02T02:15:00", "2026-03-06T16:00:00", "2026-03-02T02:15:00"),
+        # Today, or tomorrow in a calendar ahead of that of UTC: now.
+        ("2026-03-06", "2026-03-02T09:15:00", "2026-03-06T08:00:00", "2026-03-06T08:00:00"),
+        ("2026-03-07", "2026-03-02T09:15:00", "2026-03-06T22:00:00", "2026-03-06T22:00:00"),
+        ("2026-02-28", "2026-03-02T02:15:00", "2026-03-06T16:00:00", None),
+        ("2026-03-08", "2026-03-02T09:15:00", "2026-03-06T22:00:00", None),
+    ],
+)
+def test_a_day_alone_stands_for_a_moment_of_it_that_is_possible(
+    day: str, created: str, now: str, meant: str | None
+) -> None:
+    created_time, clock = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in (created, now))
+    if meant is None:
+        with pytest.raises(ShipDateOutOfRange):
+            ship_time(date.fromisoformat(day), created_time, clock)
+    else:
+        told = ship_time(date.fromisoformat(day), created_time, clock)
+        assert told == datetime.fromisoformat(meant).replace(tzinfo=UTC)
+
+
+def known(package_count: int = 2, made_before: str | None = None, *, is_taken: bool = False) -> KnownPackages:
+    return KnownPackages(package_count=package_count, greatest=2, made_before=made_before, is_taken=is_taken)
+
+
+def test_a_package_without_a_number_is_the_one_that_it_made_before_or_the_next() -> None:
+    nameless = replace(ALL_THAT_REMAINS, package_reference_id=None)
+
+    assert find_same(nameless, known(made_before="7")) == "7"
+    assert find_same(nameless, known()) is None
+    assert next_reference(0) == "1"
+    assert next_reference(10) == "11"
+    # Nothing is greater than this one.
+    assert next_reference(10**19 - 1) is None
+
+
+def test_a_number_that_has_other_content_is_a_conflict() -> None:
+    assert find_same(ALL_THAT_REMAINS, known(is_taken=True, made_before="1")) == "1"
+    with pytest.raises(PackageConflict):
+        find_same(ALL_THAT_REMAINS, known(is_taken=True))
+
+
+def test_an_order_has_no_more_packages_than_it_can_show() -> None:
+    refuse_too_many(known(package_count=MAX_PACKAGES - 1))
+    with pytest.raises(TooManyPackages):
+        refuse_too_many(known(package_count=MAX_PACKAGES))
+
+
+def test_the_digest_of_a_day_is_the_days_own() -> None:
+    # Broken by a digest of the moment that the day stands for, which depends on the clock.
+    day = replace(ALL_THAT_REMAINS, ship_date=date(2026, 3, 4))
+    assert day.digest == replace(day, ship_date=date(2026, 3, 4)).digest
+    assert day.digest != replace(day, ship_date=datetime(2026, 3, 4, 12, tzinfo=UTC)).digest
+
+
+def test_what_is_stored_of_earlier_confirmations_is_still_recognized() -> None:
+    # The digest as version 0.1.0 wrote it, of a package without an address and without codes.
+    content = ["UPS", None, None, "1Z", "2026-03-18T06:59:59.999999+00:00", [["1", 1], ["2", 1]]]
+    stored = hashlib.sha256(orjson.dumps(content)).digest()
+
+    assert of(item_2=1, item_1=1).digest == stored
 
 
 def test_refusals_point_to_the_place_and_say_what_would_be_right() -> None:
@@ -142,7 +233,7 @@ def test_refusals_point_to_the_place_and_say_what_would_be_right() -> None:
 def test_an_item_of_which_nothing_was_ordered_does_not_hinder_the_order() -> None:
     order = replace(ORDER, items={"1": ItemState(2, 0), "0": ItemState(0, 0)})
 
-    assert decide(order, ALL_THAT_REMAINS, BEFORE) == Decision({"1": 2}, SHIPPED, charges_order=True)
+    assert decide(order, ALL_THAT_REMAINS, BEFORE) == Decision({"1": 2}, BEFORE, SHIPPED, charges_order=True)
     with pytest.raises(QuantityTooLarge):
         decide(order, of(item_0=1), BEFORE)
 
@@ -202,7 +293,7 @@ def test_the_digest_tells_contents_apart_and_not_the_order_or_offset_they_are_wr
     turned = replace(
         one,
         items=[ConfirmedItem(*item) for item in data.draw(st.permutations(items))],
-        ship_date=one.ship_date.astimezone(),
+        ship_date=BEFORE.astimezone(),
     )
     others = [
         replace(one, carrier_code="DHL"),
@@ -212,8 +303,12 @@ def test_the_digest_tells_contents_apart_and_not_the_order_or_offset_they_are_wr
         replace(one, ship_date=one.ship_date + timedelta(microseconds=1)),
         replace(one, items=None),
         replace(one, items=[*(one.items or ()), ConfirmedItem("d", 1)]),
+        replace(one, items=[*(one.items or ()), ConfirmedItem("d", 1, ["AZ:1"])]),
+        replace(one, ship_from_address={"city": "Seattle"}),
+        replace(one, ship_from_address={"city": "Salem"}),
     ]
 
     assert turned.digest == one.digest
     assert len({each.digest for each in [one, *others]}) == len(others) + 1
-    assert replace(one, package_reference_id="2").digest == one.digest
+    same = replace(one, package_reference_id="2", override_cancellation_request=True)
+    assert same.digest == one.digest

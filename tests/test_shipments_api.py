@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.conftest import CONFIRM_BY, NOW, ApiClient, confirmation, order_document
+from tests.conftest import CONFIRM_BY, NOW, SHIP_BY, ApiClient, confirmation, order_document
 
 Json: TypeAlias = Any
 Clock = Callable[[datetime | str], datetime]
@@ -68,6 +68,7 @@ def test_a_confirmation_without_items_ships_and_charges_the_whole_order(
         "shippingService": "Ground",
         "trackingNumber": "1Z999AA10123456784",
         "packageItems": [units("1", 2), units("2", 1)],
+        "version": 1,
     }
     assert order["payment"]["paymentStatus"] == "CHARGED"
     assert order["payment"]["charge"]["amount"] == {"amount": "50.00", "currencyCode": "USD"}
@@ -116,8 +117,10 @@ def test_an_event_tells_what_a_confirmation_did_and_who_made_it(
         "orderItems": [units("1", 1)],
         "fulfillmentStatus": {"was": "UNSHIPPED", "is": "PARTIALLY_SHIPPED"},
         "charged": True,
+        "paymentStatus": {"was": "AUTHORIZED", "is": "CHARGED"},
     }
     assert events[2][3]["charged"] is False
+    assert "paymentStatus" not in events[2][3]
 
 
 # Sent again.
@@ -146,6 +149,7 @@ def test_the_same_confirmation_again_changes_nothing(
         {"shipDate": "2026-03-02T12:00:01Z"},
         {"orderItems": [units("1", 1)]},
         {"orderItems": [units("1", 2), units("2", 1)]},
+        {"shipFromAddress": {"city": "Seattle"}},
     ],
 )
 def test_a_package_number_with_other_content_is_a_conflict(
@@ -158,6 +162,39 @@ def test_a_package_number_with_other_content_is_a_conflict(
     assert refusal(response, 409, "package-conflict") == ["/packageReferenceId"]
     assert "another id" in response.get_json()["detail"]
     assert seller.get(f"/v1/orders/{received['orderId']}").get_json() == before
+
+
+def test_an_order_has_no_more_packages_than_it_can_show_and_knows_each_of_them_again(
+    seller: ApiClient, owner: psycopg.Connection, set_clock: Clock
+) -> None:
+    # Broken by one more: the order would no longer be shown as promised. Broken by a limit for a package that is known.
+    set_clock(NOW)
+    order = receive(seller, orderItems=[{"orderItemId": "1", "quantityOrdered": 2000, "product": {"sellerSku": "MUG"}}])
+    confirm(seller, order, confirmation("1", orderItems=[units("1", 1)]))
+    owner.execute(
+        """
+        INSERT INTO packages (seller_id, order_id, package_reference_id, created_time, package_status)
+        SELECT seller_id, order_id, number::text, created_time, package_status
+        FROM packages, generate_series(2, 999) AS numbers (number)
+        """
+    )
+    owner.execute(
+        """
+        INSERT INTO package_items (seller_id, order_id, package_reference_id, order_item_id, quantity)
+        SELECT seller_id, order_id, package_reference_id, '1', 1 FROM packages WHERE package_reference_id <> '1'
+        """
+    )
+    owner.execute("UPDATE order_items SET quantity_fulfilled = 999")
+    last = confirm(seller, order, confirmation("1000", orderItems=[units("1", 1)]))
+
+    assert last.status_code == 201
+    assert len(last.get_json()["packages"]) == 1000
+    assert (
+        refusal(confirm(seller, order, confirmation("1001", orderItems=[units("1", 1)])), 409, "too-many-packages")
+        == []
+    )
+    assert confirm(seller, order, confirmation("1", orderItems=[units("1", 1)])).status_code == 200
+    assert len(seller.get(f"/v1/orders/{order['orderId']}/packages").get_json()["packages"]) == 1000
 
 
 def test_the_same_confirmation_again_is_accepted_after_the_deadline(
@@ -182,6 +219,133 @@ def test_two_orders_may_have_packages_of_the_same_number(seller: ApiClient, rece
 
     assert confirm(seller, received, confirmation("1")).status_code == 201
     assert confirm(seller, other, confirmation("1", trackingNumber="other")).status_code == 201
+
+
+# What a package holds beside its units.
+
+
+def test_what_is_told_of_a_package_is_kept_and_shown(seller: ApiClient, received: dict[str, Any]) -> None:
+    address = {"name": "Warehouse 2", "addressLine1": "2 Example Street", "city": "Seattle", "countryCode": "US"}
+    items = [units("1", 2) | {"transparencyCodes": ["AZ:1", "AZ:2"]}, units("2", 1)]
+    body = confirmation(orderItems=items, shipFromAddress=address)
+    (package,) = confirm(seller, received, body).get_json()["packages"]
+
+    assert package["shipFromAddress"] == address
+    assert package["packageItems"] == items
+    # The codes are of the package, not of their sequence; others are another package.
+    turned = [items[1], units("1", 2) | {"transparencyCodes": ["AZ:2", "AZ:1"]}]
+    assert confirm(seller, received, body | {"orderItems": turned}).status_code == 200
+    others = [units("1", 2) | {"transparencyCodes": ["AZ:3"]}, units("2", 1)]
+    assert refusal(confirm(seller, received, body | {"orderItems": others}), 409, "package-conflict")
+
+
+def test_a_carrier_is_known_whatever_the_case_and_spaces_of_its_code(
+    seller: ApiClient, received: dict[str, Any]
+) -> None:
+    (package,) = confirm(seller, received, confirmation(carrierCode=" royal  mail")).get_json()["packages"]
+
+    assert (package["carrierCode"], package["carrier"]) == ("Royal Mail", "Royal Mail")
+    # Broken by a digest of the code as it was sent.
+    assert confirm(seller, received, confirmation(carrierCode="RoyalMail")).status_code == 200
+
+
+def test_a_carrier_that_is_not_in_the_list_is_refused_with_the_way_out(
+    seller: ApiClient, received: dict[str, Any]
+) -> None:
+    response = confirm(seller, received, confirmation(carrierCode="Fast Mail"))
+
+    assert refusal(response, 422, "unknown-carrier") == ["/carrierCode"]
+    assert "Other with the carrierName" in response.get_json()["detail"]
+
+
+# Warnings.
+
+
+def warned(response: TestResponse) -> list[str]:
+    assert response.status_code in {200, 201}, response.text
+    return [each["code"] for each in response.get_json().get("warnings", [])]
+
+
+def test_a_tracking_number_that_its_carrier_does_not_give_is_told_and_not_refused(
+    seller: ApiClient, received: dict[str, Any], set_clock: Clock
+) -> None:
+    set_clock(SHIP_BY + timedelta(hours=1))
+    body = confirmation("1", trackingNumber="1Z999AA10123456785", orderItems=[units("1", 1)])
+    first = confirm(seller, received, body)
+
+    # Beside the warnings of the order itself, also when it is sent again; the order does not keep it.
+    assert (first.status_code, warned(first)) == (201, ["SHIPMENT_IS_LATE", "TRACKING_NUMBER_UNUSUAL"])
+    assert "of UPS" in first.get_json()["warnings"][1]["message"]
+    again = confirm(seller, received, body)
+    assert (again.status_code, again.get_json()) == (200, first.get_json())
+    assert warned(seller.get(f"/v1/orders/{received['orderId']}")) == ["SHIPMENT_IS_LATE"]
+    assert warned(confirm(seller, received, confirmation("2"))) == []
+
+
+def test_a_tracking_number_that_is_on_another_order_is_told_with_that_order(
+    seller: ApiClient, other_seller: ApiClient, received: dict[str, Any]
+) -> None:
+    parts = [confirmation(str(number), orderItems=[units("1", 1)]) for number in (1, 2)]
+    # Two packages of one order may be one parcel.
+    assert [warned(confirm(seller, received, part)) for part in parts] == [[], []]
+    other = receive(seller)
+    response = confirm(seller, other, confirmation())
+
+    assert warned(response) == ["TRACKING_NUMBER_USED_BEFORE"]
+    assert f"order {received['orderId']} " in response.get_json()["warnings"][0]["message"]
+    # Nothing is told of what another seller did.
+    assert warned(confirm(other_seller, receive(other_seller), confirmation())) == []
+
+
+# A buyer who asks to cancel.
+
+
+def ask_to_cancel(owner: psycopg.Connection, order: dict[str, Any]) -> None:
+    query = "UPDATE orders SET cancellation_requested_time = %s WHERE order_id = %s"
+    owner.execute(query, (NOW, order["orderId"]))
+
+
+def test_against_the_buyers_request_a_first_package_needs_an_override_and_a_second_none(
+    seller: ApiClient, received: dict[str, Any], owner: psycopg.Connection
+) -> None:
+    ask_to_cancel(owner, received)
+    first = confirmation("1", orderItems=[units("1", 1)])
+    for body in (first, first | {"overrideCancellationRequest": False}):
+        response = confirm(seller, received, body)
+        assert refusal(response, 409, "cancellation-requested") == ["/overrideCancellationRequest"]
+    assert charges(owner, received) == []
+
+    assert confirm(seller, received, first | {"overrideCancellationRequest": True}).status_code == 201
+    # The override is no part of the package: the same without it is the same.
+    assert confirm(seller, received, first).status_code == 200
+    assert confirm(seller, received, confirmation("2")).status_code == 201
+
+
+# The ship date.
+
+
+@pytest.mark.parametrize(
+    ("ship_date", "status"),
+    [
+        (NOW - timedelta(days=1), 201),
+        (NOW - timedelta(days=1, microseconds=1), 422),
+        (NOW + timedelta(days=1), 201),
+        (NOW + timedelta(days=1, minutes=1), 422),
+    ],
+)
+def test_a_ship_date_before_the_order_or_more_than_a_day_ahead_is_refused(
+    ship_date: datetime, status: int, seller: ApiClient, received: dict[str, Any], set_clock: Clock
+) -> None:
+    body = confirmation(shipDate=ship_date.isoformat())
+    response = confirm(seller, received, body)
+
+    assert response.status_code == status
+    if status == 422:
+        assert refusal(response, 422, "ship-date-out-of-range") == ["/shipDate"]
+    else:
+        # What came before is not judged anew, though the clock may be set back.
+        set_clock(NOW - timedelta(hours=12))
+        assert confirm(seller, received, body).status_code == 200
 
 
 # Refused by the rules.
@@ -243,7 +407,9 @@ def test_a_minute_before_the_deadline_a_confirmation_is_accepted_whatever_its_sh
 ) -> None:
     set_clock(CONFIRM_BY - timedelta(minutes=1))
 
-    assert confirm(seller, received, confirmation(shipDate="2027-01-01T00:00:00Z")).status_code == 201
+    body = confirmation(shipDate=(CONFIRM_BY + timedelta(hours=23)).isoformat())
+
+    assert confirm(seller, received, body).status_code == 201
 
 
 def test_an_order_begun_in_time_can_be_completed_after_the_deadline(
@@ -300,6 +466,10 @@ def test_an_operator_confirms_for_the_seller_it_names(operator: ApiClient, recei
         ({"orderItems": [{"orderItemId": "1"}]}, ["/orderItems/0/quantity"]),
         ({"orderItems": [units("1", 1) | {"note": "x"}]}, ["/orderItems/0/note"]),
         ({"orderItems": [units("1", 1), units("1", 1)]}, ["/orderItems"]),
+        ({"orderItems": [units("1", 1) | {"transparencyCodes": [5]}]}, ["/orderItems/0/transparencyCodes/0"]),
+        ({"carrierCode": " other "}, ["/carrierName"]),
+        ({"shipFromAddress": {"phone": "1"}}, ["/shipFromAddress/phone"]),
+        ({"overrideCancellationRequest": "true"}, ["/overrideCancellationRequest"]),
         ({"marketplaceId": "ATVPDKIKX0DER"}, ["/marketplaceId"]),
         ({"carrierCode": 1, "shipDate": "x"}, ["/carrierCode", "/shipDate"]),
     ],

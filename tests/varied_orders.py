@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import psycopg
 
 from service.app import create_app
 from service.cancellation.actions import sweep
@@ -80,6 +81,8 @@ def varied_world(database_url: str, contract: Contract) -> Generator[World]:
         order_ids = _receive(database)
         move_clock(database, NOW - timedelta(hours=1))
         _confirm_some(seller, order_ids)
+        _cancel_some(seller, operator, order_ids)
+        _decline_some(database_url)
         sweep(database, requested_by="test")
         move_clock(database, NOW)
         yield World(seller, operator, [seller.get(f"/v1/orders/{each}").get_json() for each in order_ids])
@@ -223,14 +226,44 @@ def _pack(order: Order, chooser: random.Random) -> None:
 
 def _confirm_some(seller: ApiClient, order_ids: Sequence[str]) -> None:
     """Confirm the shipment of every third order that is open."""
-    moment = (NOW - DAY).isoformat()
     tracking_numbers = itertools.cycle(CODES)
     open_orders = [order for order in map(_getter(seller), order_ids[::2]) if _is_open(order)]
     for order in open_orders[::3]:
-        package = {"packageReferenceId": "77", "carrierCode": "UPS", "shipDate": moment}
+        package = {"packageReferenceId": "77", "carrierCode": "UPS", "shipDate": order["createdTime"]}
         package["trackingNumber"] = next(tracking_numbers)
         response = seller.post(f"/v1/orders/{order['orderId']}/shipment-confirmations", package)
         assert response.status_code == 201, response.text
+
+
+def _cancel_some(seller: ApiClient, operator: ApiClient, order_ids: Sequence[str]) -> None:
+    """Let the buyers of every fifth order ask to cancel it, and the seller cancel some; not every order allows it."""
+    for order_id in order_ids[::5]:
+        response = operator.post(f"/v1/orders/{order_id}/cancellation-request", {}, sellerId=SELLER)
+        assert response.status_code in {200, 409}, response.text
+    for order_id in order_ids[::15]:
+        response = seller.post(f"/v1/orders/{order_id}/cancellation", {"cancelReasonCode": "NO_INVENTORY"})
+        assert response.status_code in {200, 409}, response.text
+
+
+def _decline_some(database_url: str) -> None:
+    """Have every third charge declined, as a payment service would."""
+    with psycopg.connect(database_url) as owner:
+        owner.execute(
+            """
+            WITH charged AS (
+                SELECT seller_id, order_id, row_number() OVER (ORDER BY seller_id, order_id) AS number
+                FROM charges JOIN orders USING (seller_id, order_id) WHERE payment_status = 'CHARGED'
+            ), declined AS (
+                UPDATE charges SET charge_status = 'DECLINED', charged_time = NULL, settled_outside = false,
+                    decline_count = 1, decline_reason = 'the card has expired'
+                FROM charged
+                WHERE charges.seller_id = charged.seller_id AND charges.order_id = charged.order_id AND number % 3 = 0
+                RETURNING charges.seller_id, charges.order_id
+            )
+            UPDATE orders SET charge_declined_time = last_updated_time FROM declined
+            WHERE orders.seller_id = declined.seller_id AND orders.order_id = declined.order_id
+            """
+        )
 
 
 def _getter(seller: ApiClient) -> Callable[[str], Order]:
@@ -238,13 +271,15 @@ def _getter(seller: ApiClient) -> Callable[[str], Order]:
 
 
 def _is_open(order: Order) -> bool:
-    """Tell whether an order can still be confirmed, with an hour to spare."""
+    """Tell whether an order can still be confirmed, with an hour to spare, and was placed by now."""
     fulfillment = order["fulfillment"]
     if fulfillment["fulfilledBy"] == "AMAZON" or fulfillment["fulfillmentStatus"] in {
         "PENDING",
         "CANCELLED",
         "SHIPPED",
     }:
+        return False
+    if datetime.fromisoformat(order["createdTime"]) > NOW:
         return False
     confirmed = fulfillment["fulfillmentStatus"] == "PARTIALLY_SHIPPED"
     return confirmed or datetime.fromisoformat(fulfillment["confirmBy"]) > NOW + timedelta(hours=1)

@@ -220,7 +220,7 @@ class Writer:
         items = self.chooser.choice(([ConfirmedItem("1", 1)], None))
         some = self.chooser.sample(self.orders, 10)
         order = next(filter(is_confirmable, some), some[0])
-        confirm_shipment(self.database, SELLER, order["orderId"], package(items), "test")
+        confirm_shipment(self.database, SELLER, order["orderId"], package(items), "test", settled_outside=True)
 
     def sweep(self) -> None:
         """Cancel what is due."""

@@ -10,6 +10,7 @@ import psycopg
 from service.business_days import ConfirmationPolicy, confirm_by
 from service.errors import ContradictoryOrder, FieldError, InvalidRequest, Problem, SellerNotFound, UnknownMarketplace
 from service.ingest import queries
+from service.ingest.changes import changes_of
 from service.ingest.contradictions import refuse_contradictions
 from service.ingest.rules import (
     IncomingOrder,
@@ -181,10 +182,17 @@ def _record_new(connection: psycopg.Connection, orders: Sequence[IncomingOrder],
 
 
 def _charge(connection: psycopg.Connection, order: IncomingOrder, confirmed_time: datetime) -> None:
-    """Record the charge of an order of which something is confirmed (R10)."""
+    """Record the charge of an order of which something is confirmed (R10): whoever confirmed it has charged for it."""
     if order.fulfillment_status in CONFIRMED and order.grand_total is not None:
         told = order.charge.charged_time if order.charge else None
-        insert_charge(connection, order.seller_id, order.order_id, order.grand_total, told or confirmed_time)
+        insert_charge(
+            connection,
+            order.seller_id,
+            order.order_id,
+            order.grand_total,
+            told or confirmed_time,
+            settled_outside=True,
+        )
 
 
 def _update(  # noqa: PLR0913, PLR0917  # a decision needs all it decides on
@@ -200,12 +208,12 @@ def _update(  # noqa: PLR0913, PLR0917  # a decision needs all it decides on
             queries.note_channel_time(connection, order)
         return Outcome.UNCHANGED
     refuse_conflicts(stored, order, deadline, now)
-    same_window = order.ship_by_latest == stored.ship_by_latest
-    queries.update_order(connection, stored, order, stored.confirm_by if same_window else deadline, now)
+    if order.ship_by_latest == stored.ship_by_latest:
+        deadline = stored.confirm_by
+    queries.update_order(connection, stored, order, deadline, now)
     refresh_document(connection, *order.key)
     if stored.confirmed_time is None:
         _charge(connection, order, now)
-    change = {"fulfillmentStatus": {"was": stored.fulfillment_status, "is": order.fulfillment_status}}
-    event = (order.seller_id, order.order_id, stored.version + 1, change)
+    event = (order.seller_id, order.order_id, stored.version + 1, changes_of(stored, order, deadline))
     insert_events(connection, EventType.ORDER_UPDATED, now, actor, [event])
     return Outcome.UPDATED

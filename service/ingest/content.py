@@ -10,7 +10,7 @@ import orjson
 
 # An order that we gave out can come back: what is derived here is not the channel's to say, and is not stored.
 DERIVED = frozenset({"sellerId", "version", "lastUpdatedTime", "cancellation", "warnings"})
-_DERIVED_FULFILLMENT = frozenset({"confirmBy", "shipmentIsLate"})
+_DERIVED_FULFILLMENT = frozenset({"confirmBy", "shipmentIsLate", "confirmedLate", "deliveredTime"})
 
 
 def content_of(document: Mapping[str, Any]) -> bytes:
@@ -19,6 +19,12 @@ def content_of(document: Mapping[str, Any]) -> bytes:
     told["fulfillment"] = {
         key: part for key, part in document["fulfillment"].items() if key not in _DERIVED_FULFILLMENT
     }
+    if "payment" in told:
+        told["payment"] = {key: part for key, part in document["payment"].items() if key != "refunds"}
+    if "packages" in told:
+        told["packages"] = [
+            {key: part for key, part in package.items() if key != "version"} for package in document["packages"]
+        ]
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 

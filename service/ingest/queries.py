@@ -14,12 +14,14 @@ import psycopg
 from psycopg.rows import dict_row
 
 from service.database import as_json
+from service.ingest.changes import payment_status_after
 from service.ingest.content import content_of, digest_of
 from service.ingest.rows import item_rows, order_row, package_item_rows, package_row
 from service.ingest.rules import IncomingOrder, StoredOrder
 from service.money import Money
-from service.orders.queries import order_json
-from service.orders.rules import CONFIRMED, FulfilledBy, FulfillmentStatus, ItemState
+from service.orders.order_json import order_json
+from service.orders.queries import save_delivered_time
+from service.orders.rules import FulfilledBy, FulfillmentStatus, ItemState
 
 Key = tuple[str, str]
 
@@ -120,7 +122,8 @@ sales_channel, buyer, recipient, payment_executions, label_printing_window, deta
 _TERMS: LiteralString = "ship_by_earliest, ship_by_latest, confirm_by, grand_total, currency_code, proceeds"
 
 _INSERTED: LiteralString = f"""
-seller_id, order_id, version, created_time, marketplace_id, channel_name, fulfilled_by, {_TERMS}, {_COLUMNS}
+seller_id, order_id, version, created_time, marketplace_id, channel_name, fulfilled_by, delivered_time, {_TERMS},
+{_COLUMNS}
 """
 _INSERT_ORDERS: LiteralString = f"""
 INSERT INTO orders ({_INSERTED})
@@ -142,27 +145,34 @@ ON CONFLICT ON CONSTRAINT order_items_pkey DO UPDATE SET
     fulfillment_details = EXCLUDED.fulfillment_details
 """
 
-# What the seller confirmed here stays as it was confirmed; how far the package got is the channel's to tell, and a
-# delivery is final.
-_INSERT_PACKAGES: LiteralString = """
-INSERT INTO packages AS p (
-    seller_id, order_id, package_reference_id, created_time, package_status, detailed_status, delivered_time,
-    carrier_code, carrier_name, shipping_service, tracking_number, tracking_text, ship_time, ship_from_address
+# What the seller confirmed or corrected here is not the channel's to tell. How far a package got is, unless the carrier
+# tells it here; a delivery is final, and its earliest time is right.
+_IS_TOLD_HERE: LiteralString = "(p.confirmation_digest IS NOT NULL OR p.corrected_time IS NOT NULL)"
+_PROGRESS: tuple[LiteralString, ...] = ("package_status", "detailed_status", "delivered_time")
+_TOLD: tuple[LiteralString, ...] = (
+    "carrier_code", "carrier_name", "shipping_service", "tracking_number", "tracking_text", "ship_time",
+    "ship_from_address",
+)  # fmt: skip
+_PACKAGE_COLUMNS: LiteralString = ", ".join(
+    ("seller_id", "order_id", "package_reference_id", "created_time", *_PROGRESS, *_TOLD)
 )
-SELECT seller_id, order_id, package_reference_id, created_time, package_status, detailed_status, delivered_time,
-    carrier_code, carrier_name, shipping_service, tracking_number, tracking_text, ship_time, ship_from_address
-FROM json_populate_recordset(NULL::packages, %(rows)s)
+
+
+def _differ(columns: tuple[LiteralString, ...]) -> LiteralString:
+    was: LiteralString = ", ".join(f"p.{column}::text" for column in columns)
+    told: LiteralString = ", ".join(f"EXCLUDED.{column}::text" for column in columns)
+    return f"({was}) IS DISTINCT FROM ({told})"
+
+
+_INSERT_PACKAGES: LiteralString = f"""
+INSERT INTO packages AS p ({_PACKAGE_COLUMNS})
+SELECT {_PACKAGE_COLUMNS} FROM json_populate_recordset(NULL::packages, %(rows)s)
 ON CONFLICT ON CONSTRAINT packages_pkey DO UPDATE SET
-    package_status = EXCLUDED.package_status, detailed_status = EXCLUDED.detailed_status,
-    delivered_time = EXCLUDED.delivered_time, ship_from_address = EXCLUDED.ship_from_address,
-    carrier_code = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.carrier_code ELSE p.carrier_code END,
-    carrier_name = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.carrier_name ELSE p.carrier_name END,
-    shipping_service =
-        CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.shipping_service ELSE p.shipping_service END,
-    tracking_number = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.tracking_number ELSE p.tracking_number END,
-    tracking_text = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.tracking_text ELSE p.tracking_text END,
-    ship_time = CASE WHEN p.confirmation_digest IS NULL THEN EXCLUDED.ship_time ELSE p.ship_time END
-WHERE p.package_status <> 'DELIVERED'
+    version = p.version + 1, {", ".join(f"{column} = EXCLUDED.{column}" for column in _PROGRESS)},
+    {", ".join(f"{column} = CASE WHEN {_IS_TOLD_HERE} THEN p.{column} ELSE EXCLUDED.{column} END" for column in _TOLD)}
+WHERE (p.package_status <> 'DELIVERED' OR EXCLUDED.delivered_time < p.delivered_time)
+    AND (p.tracking_time IS NULL OR EXCLUDED.package_status = 'DELIVERED')
+    AND ({_differ(_PROGRESS)} OR NOT {_IS_TOLD_HERE} AND {_differ(_TOLD)})
 """
 
 _INSERT_PACKAGE_ITEMS: LiteralString = """
@@ -195,8 +205,7 @@ def update_order(
     row["cancelled_time"] = stored.cancelled_time or row["cancelled_time"]
     row["cancel_reason"] = stored.cancel_reason or row["cancel_reason"]
     row["channel_updated_time"] = order.channel_updated_time or stored.channel_updated_time
-    if stored.fulfillment_status in CONFIRMED:
-        row["payment_status"] = stored.payment_status
+    row["payment_status"] = payment_status_after(stored, order)
     is_cancelled = order.fulfillment_status is FulfillmentStatus.CANCELLED
     columns: LiteralString = _COLUMNS if is_cancelled else f"{_COLUMNS}, {_TERMS}"
     connection.execute(
@@ -218,6 +227,7 @@ def update_order(
             {"seller_id": order.seller_id, "order_id": order.order_id, "kept": list(order.item_states)},
         )
     save_parts(connection, [order], now)
+    save_delivered_time(connection, order.seller_id, order.order_id)
 
 
 def note_channel_time(connection: psycopg.Connection, order: IncomingOrder) -> None:

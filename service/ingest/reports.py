@@ -14,7 +14,7 @@ from service.ingest.jobs import Entry, Lines
 from service.ingest.report_rows import Header, Row, place_of, rows_of
 from service.ingest.rules import IncomingOrder
 from service.ingest.schemas import order_schema, read_order
-from service.orders.schemas import MAX_ITEMS
+from service.orders.item_schemas import MAX_ITEMS
 from service.orders.unshipped_report import ITEM_COLUMNS, ORDER_COLUMNS, PROGRAM_COLUMNS, SELLER_ORDER_ID, STATUS_WORDS
 from service.schema import field_errors
 

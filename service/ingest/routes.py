@@ -6,7 +6,7 @@ from typing import Any
 
 import flask
 
-from service.api import Blueprint, SellerQuery, acting_seller, caller, context, json_response
+from service.api import LOCATION, Blueprint, SellerQuery, acting_seller, caller, context, json_response
 from service.errors import (
     ContradictoryOrder,
     FieldError,
@@ -22,17 +22,18 @@ from service.orders.examples import INCOMING_ORDER, NEW_ORDER
 from service.orders.queries import find_order
 from service.orders.schemas import OrderSchema
 
-blueprint = Blueprint("ingest", __name__, description="Orders come in.")
+blueprint = Blueprint("receiving orders", __name__, description="Orders come in.")
 
 
 @blueprint.post("/v1/orders")
 @blueprint.requires("orders:write")
 @blueprint.arguments(SellerQuery(), location="query")
 @blueprint.arguments(order_schema, example=INCOMING_ORDER)
-@blueprint.response(201, OrderSchema, description="The order is new.", example=NEW_ORDER)
+@blueprint.response(201, OrderSchema, headers=LOCATION, description="The order is new.", example=NEW_ORDER)
 @blueprint.alt_response(
     200,
     schema=OrderSchema,
+    headers=LOCATION,
     description="The order is known: unchanged, or updated by this later version.",
     example=NEW_ORDER,
 )

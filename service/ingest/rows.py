@@ -38,6 +38,7 @@ def order_row(order: IncomingOrder, confirm_by: datetime | None, now: datetime) 
         "currency_code": order.grand_total.currency_code if order.grand_total else None,
         "confirmed_time": min(confirmed) if status in CONFIRMED else None,
         "shipped_time": max(confirmed) if status is FulfillmentStatus.SHIPPED else None,
+        "delivered_time": _delivered_time(order, told),
         "cancelled_time": (order.cancelled_time or told) if cancelled else None,
         "cancel_reason": _cancel_reason(order) if cancelled else None,
         "channel_digest": "\\x" + order.channel_digest.hex(),
@@ -47,6 +48,15 @@ def order_row(order: IncomingOrder, confirm_by: datetime | None, now: datetime) 
         "ship_to_country": order.ship_to_country,
         **_fragments(order.channel_json),
     }
+
+
+def _delivered_time(order: IncomingOrder, told: datetime) -> datetime | None:
+    """Return when the last package was delivered, None while one is not."""
+    if order.fulfillment_status is not FulfillmentStatus.SHIPPED or not order.packages:
+        return None
+    if any(package.package_status != "DELIVERED" for package in order.packages):
+        return None
+    return max(package.delivered_time or told for package in order.packages)
 
 
 def _cancel_reason(order: IncomingOrder) -> str:

@@ -25,6 +25,10 @@ PAYMENT_STATUS_OF: Mapping[FulfillmentStatus, str | None] = {
 
 # A charge may have been given back before the order came here, in part or whole.
 REFUNDED = frozenset({"PARTIALLY_REFUNDED", "REFUNDED"})
+# How a refund that the platform makes of its own orders moves the payment.
+_PLATFORM_REFUNDS = frozenset(
+    {("CHARGED", "PARTIALLY_REFUNDED"), ("CHARGED", "REFUNDED"), ("PARTIALLY_REFUNDED", "REFUNDED")}
+)
 
 # What the channel may move an order to. Sellers confirm seller-fulfilled orders here; the platform confirms its own.
 _CHANNEL_MOVES: Mapping[FulfilledBy, Mapping[FulfillmentStatus, frozenset[FulfillmentStatus]]] = {
@@ -233,8 +237,18 @@ def _progress_conflicts(stored: StoredOrder, incoming: IncomingOrder) -> Iterato
 
 def _payment_conflicts(stored: StoredOrder, incoming: IncomingOrder) -> Iterator[FieldError]:
     was, told = stored.payment_status, incoming.payment_status
-    if stored.fulfillment_status in CONFIRMED and told not in {None, was}:
-        yield FieldError(f"is {was} here and cannot become {told} this way", "/payment/paymentStatus")
+    if stored.fulfillment_status not in CONFIRMED or told in {None, was} or is_refunded_by_platform(stored, incoming):
+        return
+    if stored.fulfilled_by is FulfilledBy.MERCHANT and was in REFUNDED and told == "CHARGED":
+        return  # the order was refunded here, of which its channel knows nothing
+    hint = "; refund it here" if told in REFUNDED and stored.fulfilled_by is FulfilledBy.MERCHANT else ""
+    yield FieldError(f"is {was} here and cannot become {told} this way{hint}", "/payment/paymentStatus")
+
+
+def is_refunded_by_platform(stored: StoredOrder, incoming: IncomingOrder) -> bool:
+    """Tell whether the platform has refunded one of its own orders: those of sellers are refunded here."""
+    move = stored.payment_status, incoming.payment_status
+    return stored.fulfilled_by is FulfilledBy.AMAZON and move in _PLATFORM_REFUNDS
 
 
 def _window_conflicts(

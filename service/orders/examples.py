@@ -48,7 +48,8 @@ NEW_ORDER: dict[str, Any] = INCOMING_ORDER | {
     "lastUpdatedTime": "2026-03-02T09:15:31.041772Z",
     "version": 1,
     "payment": {"paymentStatus": "AUTHORIZED"},
-    "fulfillment": INCOMING_ORDER["fulfillment"] | {"confirmBy": "2026-03-14T07:00:00Z", "shipmentIsLate": False},
+    "fulfillment": INCOMING_ORDER["fulfillment"]
+    | {"confirmBy": "2026-03-14T07:00:00Z", "shipmentIsLate": False, "confirmedLate": False},
     "orderItems": [
         INCOMING_ORDER["orderItems"][0] | {"fulfillment": {"quantityFulfilled": 0, "quantityUnfulfilled": 2}}
     ],
@@ -62,6 +63,7 @@ ORDER: dict[str, Any] = INCOMING_ORDER | {
         "paymentStatus": "CHARGED",
         "charge": {
             "amount": {"amount": "37.98", "currencyCode": "USD"},
+            "requestedTime": "2026-03-06T16:20:41.120934Z",
             "chargedTime": "2026-03-06T16:20:41.120934Z",
             "chargeStatus": "SUCCEEDED",
             "settledOutside": True,
@@ -72,6 +74,7 @@ ORDER: dict[str, Any] = INCOMING_ORDER | {
         "fulfillmentStatus": "PARTIALLY_SHIPPED",
         "confirmBy": "2026-03-14T07:00:00Z",
         "shipmentIsLate": True,
+        "confirmedLate": False,
     },
     "orderItems": [
         INCOMING_ORDER["orderItems"][0] | {"fulfillment": {"quantityFulfilled": 1, "quantityUnfulfilled": 1}}
@@ -87,6 +90,7 @@ ORDER: dict[str, Any] = INCOMING_ORDER | {
             "shippingService": "Ground",
             "trackingNumber": "1Z999AA10123456784",
             "packageItems": [{"orderItemId": "68828574383266", "quantity": 1}],
+            "version": 1,
         }
     ],
     "warnings": [
@@ -94,7 +98,7 @@ ORDER: dict[str, Any] = INCOMING_ORDER | {
             "code": "SHIPMENT_IS_LATE",
             "message": "Shipment is late",
             "since": "2026-03-05T07:59:59Z",
-            "resolution": "Confirm the shipment of every item that remains.",
+            "resolution": "Confirm the shipment of every item that remains. A refund does not end it.",
         }
     ],
 }

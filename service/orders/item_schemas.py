@@ -4,6 +4,7 @@ from service.schema import Schema
 # An identifier can stand in a path, a file name and a cell of a table; one of nothing but dots could not.
 IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_QUANTITY = 1_000_000
+MAX_ITEMS = 1000
 
 CONSTRAINT_TYPES = ("MANDATORY",)
 SUBSTITUTION_TYPES = ("CUSTOMER_PREFERENCE", "AMAZON_RECOMMENDED", "DO_NOT_SUBSTITUTE")

@@ -34,6 +34,16 @@ class EventType(StrEnum):
     ORDER_UPDATED = "ORDER_UPDATED"
     SHIPMENT_CONFIRMED = "SHIPMENT_CONFIRMED"
     ORDER_CANCELLED = "ORDER_CANCELLED"
+    PACKAGE_CHANGED = "PACKAGE_CHANGED"
+    PACKAGE_TRACKED = "PACKAGE_TRACKED"
+    CHARGE_SUCCEEDED = "CHARGE_SUCCEEDED"
+    CHARGE_DECLINED = "CHARGE_DECLINED"
+    CHARGE_UNKNOWN = "CHARGE_UNKNOWN"
+    REFUND_REQUESTED = "REFUND_REQUESTED"
+    REFUND_SUCCEEDED = "REFUND_SUCCEEDED"
+    REFUND_DECLINED = "REFUND_DECLINED"
+    REFUND_UNKNOWN = "REFUND_UNKNOWN"
+    CANCELLATION_REQUESTED = "CANCELLATION_REQUESTED"
 
 
 # Members of an order that no rule looks at: they are kept as one text, which is shown as a whole or not at all.
@@ -63,11 +73,17 @@ class OrderState:
     seller_id: str
     order_id: str
     version: int
+    created_time: datetime
     fulfilled_by: FulfilledBy
     fulfillment_status: FulfillmentStatus
+    payment_status: str | None
+    ship_by_latest: datetime | None
     confirm_by: datetime | None
     grand_total: Money | None
     confirmed_time: datetime | None
+    cancel_reason: str | None
+    cancellation_requested_time: datetime | None
+    cancellation_request_reason: str | None
     items: Mapping[str, ItemState]
 
 

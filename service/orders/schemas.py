@@ -1,19 +1,15 @@
 from service.fields import Boolean, Choice, DateTimeRangeSchema, Integer, List, MoneySchema, Nested, Text, Timestamp
-from service.orders.address_schemas import CustomerAddressSchema, MerchantAddressSchema, RecipientSchema
-from service.orders.item_schemas import IDENTIFIER, MAX_QUANTITY, OrderItemSchema
+from service.orders.address_schemas import CustomerAddressSchema, RecipientSchema
+from service.orders.item_schemas import IDENTIFIER, MAX_ITEMS, OrderItemSchema
+from service.orders.package_schemas import OrderPackageSchema
+from service.orders.payment_schemas import UUID, OrderPaymentSchema
 from service.schema import Schema
 
 CHANNEL_NAMES = ("AMAZON", "NON_AMAZON")
 FULFILLED_BY = ("AMAZON", "MERCHANT")
 FULFILLMENT_STATUSES = ("PENDING", "UNSHIPPED", "PARTIALLY_SHIPPED", "SHIPPED", "CANCELLED")
-PACKAGE_STATUSES = ("PENDING", "IN_TRANSIT", "SHIPPED", "DELIVERED", "CANCELLED", "UNDELIVERABLE")
-PAYMENT_STATUSES = ("AUTHORIZED", "CHARGED", "PARTIALLY_REFUNDED", "REFUNDED", "UNPAID")
-CHARGE_STATUSES = ("REQUESTED", "SUCCEEDED", "DECLINED", "UNKNOWN")
 
-MAX_ITEMS = 1000
 SELLER_ID = r"^[A-Za-z0-9._-]{1,64}$"
-PACKAGE_REFERENCE_ID = r"^[1-9][0-9]{0,18}$"
-UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
 class AliasSchema(Schema):
@@ -60,33 +56,6 @@ class OrderProceedsSchema(Schema):
 
     grand_total = Nested(MoneySchema, "Total of the order, which the buyer is charged.")
     breakdowns = List(Nested(OrderProceedsBreakdownSchema), "What the total consists of.", max_items=100)
-
-
-class PaymentExecutionSchema(Schema):
-    """Payment by one method."""
-
-    payment_method = Text("Such as CreditCard, Invoice, CashOnDelivery or Pix.", max_length=50)
-    payment_amount = Nested(MoneySchema, "Amount paid this way.")
-    acquirer_id = Text("Payment processor or acquiring bank.")
-    card_brand = Text("Card network.", max_length=50)
-    authorization_code = Text("Code that confirms the authorization.")
-
-
-class OrderChargeSchema(Schema):
-    """The one charge of the buyer for the entire order."""
-
-    amount = Nested(MoneySchema, "Amount charged.")
-    charged_time = Timestamp("When the charge was made.")
-    charge_status = Choice(CHARGE_STATUSES, "What became of it.")
-    settled_outside = Boolean("Whether the buyer paid by other means than this service.")
-
-
-class OrderPaymentSchema(Schema):
-    """How the order is paid."""
-
-    payment_executions = List(Nested(PaymentExecutionSchema), "One entry a payment method.", max_items=100)
-    payment_status = Choice(PAYMENT_STATUSES, "How far the payment has got. Not in SP-API.")
-    charge = Nested(OrderChargeSchema, "The charge for the entire order. Not in SP-API.")
 
 
 class TaxRegistrationAttributeSchema(Schema):
@@ -136,41 +105,13 @@ class OrderFulfillmentSchema(Schema):
         "ignored on input."
     )
     shipment_is_late = Boolean(
-        "Whether the ship-by date passed before all was confirmed. Not in SP-API; ignored on input."
+        "Whether the ship-by date has passed and not all is confirmed, refunded or not. Not in SP-API; ignored on "
+        "input."
     )
-
-
-class PackageStatusSchema(Schema):
-    """How far a package has got."""
-
-    status = Choice(PACKAGE_STATUSES, "How far it has got.", required=True)
-    detailed_status = Text("More exactly, such as PICKED_UP, OUT_FOR_DELIVERY or LOST.", max_length=50)
-
-
-class PackageItemSchema(Schema):
-    """What of an item is in a package."""
-
-    order_item_id = Text("The item.", max_length=50, pattern=IDENTIFIER, required=True)
-    quantity = Integer("Units of it in the package.", minimum=1, maximum=MAX_QUANTITY, required=True)
-    transparency_codes = List(Text("Code of one unit."), "Codes that prove the units genuine.", max_items=1000)
-
-
-class OrderPackageSchema(Schema):
-    """One parcel, as the seller confirmed it."""
-
-    package_reference_id = Text(
-        "The seller's number of the package in its order.", max_length=19, pattern=PACKAGE_REFERENCE_ID, required=True
+    confirmed_late = Boolean(
+        "Whether all was confirmed, but not before the ship-by date had passed. Not in SP-API; ignored on input."
     )
-    created_time = Timestamp("When the package was confirmed.")
-    package_status = Nested(PackageStatusSchema, "How far it has got.")
-    carrier = Text("Carrier, in words.")
-    carrier_code = Text("Carrier, by its code. Not in SP-API.", max_length=50)
-    ship_time = Timestamp("When it was handed to the carrier, by the seller's word.")
-    delivered_time = Timestamp("When it was delivered. Not in SP-API.")
-    shipping_service = Text("Service of the carrier.")
-    tracking_number = Text("Number by which the carrier finds it.")
-    ship_from_address = Nested(MerchantAddressSchema, "Where it leaves from.")
-    package_items = List(Nested(PackageItemSchema), "What is in it.", min_items=1, max_items=MAX_ITEMS)
+    delivered_time = Timestamp("When the last package was delivered. Not in SP-API; ignored on input.")
 
 
 class FulfillmentOrderSchema(Schema):
@@ -179,12 +120,23 @@ class FulfillmentOrderSchema(Schema):
     fulfillment_order_id = Text("Its number.", max_length=100, required=True)
 
 
-class OrderCancellationSchema(Schema):
-    """Cancellation of the order."""
+class CancellationRequestSchema(Schema):
+    """The buyer's request to cancel the order."""
 
-    cancelled_time = Timestamp("When.")
+    requester = Choice(("BUYER",), "Who asks.")
+    requested_time = Timestamp("When it was made.")
+    cancel_reason = Text("Why, by the buyer's word.", max_length=500)
+
+
+class OrderCancellationSchema(Schema):
+    """Cancellation of the order, or the buyer's request for it."""
+
+    cancelled_time = Timestamp("When it was cancelled. Absent while it is not.")
     cancel_reason = Text("Why.", max_length=500)
     cancellation_run_id = Text("Run of the cancellation job that did it.", min_length=36, max_length=36, pattern=UUID)
+    cancellation_request = Nested(
+        CancellationRequestSchema, "The buyer's request. An order that is not cancelled can have one."
+    )
 
 
 class OrderWarningSchema(Schema):
@@ -284,7 +236,8 @@ class OrderSchema(Schema):
     )
     cancellation = Nested(
         OrderCancellationSchema,
-        "When and why the order was cancelled. Not in SP-API.",
+        "When and why the order was cancelled, or that the buyer asks for it. Not in SP-API; ignored on input, but for "
+        "the time and the reason of an order that comes in cancelled.",
         example={"cancelledTime": "2026-03-17T07:00:00Z", "cancelReason": "Shipment not confirmed in time"},
     )
     warnings = List(

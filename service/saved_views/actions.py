@@ -13,7 +13,6 @@ from service.errors import (
     FieldError,
     Forbidden,
     InvalidRequest,
-    PreconditionFailed,
     TooManyViews,
     ViewNotFound,
     ViewOutdated,
@@ -33,6 +32,7 @@ from service.saved_views.rules import (
     without,
 )
 from service.search.rules import ViewRequest
+from service.versions import refuse_outdated
 
 # What of a stored definition this version of the service does not know: its schema tells, which is no business of ours.
 DefinitionErrors = Callable[[ViewDefinition], Sequence[FieldError]]
@@ -112,11 +112,7 @@ def _lock(connection: psycopg.Connection, author: ViewUser, view_id: str, if_mat
     queries.lock_saved_views(connection, author.seller_id)
     view = _find(connection, author.seller_id, author.user, view_id)
     _refuse_sharing(author, view.definition)
-    if str(view.version) not in if_match:
-        raise PreconditionFailed(
-            f"the view is at version {view.version}; read it again, and change what it holds now",
-            FieldError("names another version", header="If-Match"),
-        )
+    refuse_outdated("view", view.version, if_match)
     return view
 
 

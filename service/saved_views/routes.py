@@ -6,7 +6,7 @@ from typing import Any
 
 import flask
 
-from service.api import Blueprint, SellerQuery, acting_seller, caller, context, json_response
+from service.api import LOCATION, Blueprint, SellerQuery, acting_seller, caller, context, json_response
 from service.errors import (
     PreconditionFailed,
     PreconditionRequired,
@@ -15,13 +15,12 @@ from service.errors import (
     ViewNotFound,
     ViewReadOnly,
 )
+from service.input import VERSION_ETAG, IfMatchSchema
 from service.saved_views import actions
 from service.saved_views.rules import BUILT_IN_VIEWS, SavedView, ViewUser
 from service.saved_views.schemas import (
-    ETAG_HEADER,
     SAVED_VIEW,
     VIEW,
-    IfMatchSchema,
     SavedViewSchema,
     ViewDefinitionSchema,
     ViewListSchema,
@@ -31,7 +30,7 @@ from service.saved_views.schemas import (
     view_text,
 )
 
-blueprint = Blueprint("saved_views", __name__, description="Views of the orders are saved and reused.")
+blueprint = Blueprint("saved views", __name__, description="Views of the orders are saved and reused.")
 
 
 @blueprint.get("/v1/views")
@@ -55,7 +54,7 @@ def list_views(query: dict[str, Any]) -> flask.Response:
 @blueprint.requires("orders:read")
 @blueprint.arguments(SellerQuery(), location="query")
 @blueprint.arguments(ViewDefinitionSchema(), example=VIEW)
-@blueprint.response(201, SavedViewSchema, headers=ETAG_HEADER, example=SAVED_VIEW | {"version": 1})
+@blueprint.response(201, SavedViewSchema, headers={**VERSION_ETAG, **LOCATION}, example=SAVED_VIEW | {"version": 1})
 @blueprint.problems(ViewExists, TooManyViews)
 def create_view(query: dict[str, Any], body: dict[str, Any]) -> flask.Response:
     """Save a view: at most 200 private ones of a user, and 200 shared ones of a seller.
@@ -69,7 +68,7 @@ def create_view(query: dict[str, Any], body: dict[str, Any]) -> flask.Response:
 @blueprint.get("/v1/views/<view_id:view_id>")
 @blueprint.requires("orders:read")
 @blueprint.arguments(SellerQuery(), location="query")
-@blueprint.response(200, SavedViewSchema, headers=ETAG_HEADER, example=SAVED_VIEW)
+@blueprint.response(200, SavedViewSchema, headers=VERSION_ETAG, example=SAVED_VIEW)
 @blueprint.problems(ViewNotFound)
 def get_view(query: dict[str, Any], view_id: str) -> flask.Response:
     """Show one view. What it refers to and no longer exists stands in `errors`."""
@@ -84,7 +83,7 @@ def get_view(query: dict[str, Any], view_id: str) -> flask.Response:
 @blueprint.arguments(SellerQuery(), location="query")
 @blueprint.arguments(IfMatchSchema(), location="headers")
 @blueprint.arguments(ViewDefinitionSchema(), example=VIEW)
-@blueprint.response(200, SavedViewSchema, headers=ETAG_HEADER, example=SAVED_VIEW)
+@blueprint.response(200, SavedViewSchema, headers=VERSION_ETAG, example=SAVED_VIEW)
 @blueprint.problems(ViewNotFound, ViewExists, ViewReadOnly, TooManyViews, PreconditionFailed, PreconditionRequired)
 def replace_view(query: dict[str, Any], _: dict[str, Any], body: dict[str, Any], view_id: str) -> flask.Response:
     """Replace all that a view holds.

@@ -119,6 +119,8 @@ _WIDTHS: Mapping[str, int] = {
     "salesChannel.marketplaceId": 140,
     "proceeds.grandTotal": 110,
     "payment.paymentStatus": 130,
+    "payment.charge.chargeStatus": 130,
+    "payment.charge.declineReason": 220,
     "recipient.deliveryAddress.city": 140,
     "recipient.deliveryAddress.countryCode": 80,
     "fulfillment.fulfillmentStatus": 150,
@@ -127,6 +129,7 @@ _WIDTHS: Mapping[str, int] = {
     "fulfillment.shipByWindow.latestDateTime": 170,
     "fulfillment.confirmBy": 170,
     "fulfillment.shipmentIsLate": 90,
+    "fulfillment.confirmedLate": 90,
     "fulfillment.deliverByWindow.latestDateTime": 170,
     "orderItems.product.title": 320,
     "orderItems.product.sellerSku": 140,
@@ -139,6 +142,8 @@ _WIDTHS: Mapping[str, int] = {
     "packages.packageStatus.status": 130,
     "cancellation.cancelledTime": 170,
     "cancellation.cancelReason": 220,
+    "cancellation.cancellationRequest.requestedTime": 170,
+    "cancellation.cancellationRequest.cancelReason": 220,
 }
 # What was ordered, and what there is to do.
 _ORDERED = (
@@ -181,6 +186,19 @@ _DEFINITIONS: Mapping[str, ViewDefinition] = {
         "Cancels within 24 hours", {"fulfillmentStatuses": ["UNSHIPPED"], "confirmByWithin": "PT24H"},
         (*_TO_SHIP, "createdTime"), "confirmBy",
     ),
+    "cancels-within-7-days": _built_in(
+        "Cancels within 7 days", {"fulfillmentStatuses": ["UNSHIPPED"], "confirmByWithin": "P7D"},
+        (*_TO_SHIP, "createdTime"), "confirmBy",
+    ),
+    "cancellation-requests": _built_in(
+        "Cancellation requests", {"cancellationIsRequested": True},
+        (*_ORDERED, "cancellation.cancellationRequest.requestedTime", "cancellation.cancellationRequest.cancelReason",
+         "fulfillment.fulfillmentStatus", "fulfillment.confirmBy"),
+    ),
+    "declined-charges": _built_in(
+        "Declined charges", {"chargeIsDeclined": True},
+        (*_ORDERED, "payment.charge.chargeStatus", "payment.charge.declineReason", "fulfillment.fulfillmentStatus"),
+    ),
     "partially-shipped": _of_status(
         "Partially shipped", "PARTIALLY_SHIPPED",
         (*_TO_SHIP, "orderItems.fulfillment.quantityFulfilled", "packages.trackingNumber"),
@@ -189,6 +207,11 @@ _DEFINITIONS: Mapping[str, ViewDefinition] = {
         "Shipped", "SHIPPED",
         (*_ORDERED, "packages.carrier", "packages.trackingNumber", "packages.shipTime",
          "packages.packageStatus.status", "payment.paymentStatus"),
+    ),
+    "confirmed-late": _built_in(
+        "Confirmed late", {"confirmedLate": True},
+        (*_ORDERED, "fulfillment.shipByWindow.latestDateTime", "fulfillment.confirmedLate", "packages.shipTime",
+         "packages.packageStatus.status"),
     ),
     "cancelled": _of_status(
         "Cancelled", "CANCELLED",

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from marshmallow import EXCLUDE, ValidationError, pre_load, validates_schema
+from marshmallow import ValidationError, validates_schema
 
-from service.errors import FieldError, InvalidRequest, PreconditionRequired
+from service.errors import FieldError, InvalidRequest
 from service.fields import Boolean, Choice, Integer, List, Nested, Text, Timestamp
-from service.input import DEFAULT_RESULTS_PER_PAGE, MAX_RESULTS_PER_PAGE
+from service.input import DEFAULT_RESULTS_PER_PAGE, MAX_RESULTS_PER_PAGE, QueryBoolean
 from service.orders.shapes import FIELD_PATHS
 from service.problems import MAX_ERRORS, FieldErrorSchema
 from service.saved_views.rules import (
@@ -28,16 +28,13 @@ from service.saved_views.rules import (
 from service.schema import Schema, field_errors
 from service.search.requests import filter_of
 from service.search.rules import DEFAULT_SORT, SORTS
-from service.search.schemas import OrderFilterSchema
+from service.search.schemas import OrderFilterSchema, SearchWords
 
 MAX_VIEWS = len(BUILT_IN_VIEWS) + MAX_SHARED_VIEWS + MAX_PRIVATE_VIEWS
 MAX_NAME_LENGTH = 100
 # Neither control characters nor spaces at the ends, in ASCII: patterns cannot name the rest of them, which
 # `_refuse_unseen` knows.
 VIEW_NAME = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
-ETAG_HEADER: dict[str, Any] = {
-    "ETag": {"description": "The version of the view, as `If-Match` takes it.", "schema": {"type": "string"}}
-}
 
 
 def _saved_name(name: str) -> str:
@@ -146,33 +143,13 @@ class ViewListSchema(Schema):
     views = List(Nested(SavedViewSchema), "The views.", max_items=MAX_VIEWS, required=True)
 
 
-class IfMatchSchema(Schema):
-    """The version that a change is meant for."""
-
-    class Meta:
-        """A request has many headers."""
-
-        unknown = EXCLUDE
-
-    if_match = Text(
-        "The `ETag` of the view as it was read; `*` for whatever it is now.",
-        data_key="If-Match",
-        max_length=200,
-        required=True,
-        example='"3"',
-    )
-
-    @pre_load
-    def demand(self, headers: Mapping[str, str], **_: object) -> Mapping[str, str]:
-        """Refuse a change that may undo another's."""
-        if not headers.get("If-Match"):
-            raise PreconditionRequired(
-                "send the ETag of what is to be changed", FieldError("is required", header="If-Match")
-            )
-        return headers
-
-
 _definition_schema = ViewDefinitionSchema()
+# What a query may write loosely, space around words and a boolean as a word: a view answers it as the schema says.
+_LOOSE = {
+    str(field.data_key): name
+    for name, field in OrderFilterSchema().fields.items()  # pyright: ignore[reportUnknownVariableType]  # of any type
+    if isinstance(field, SearchWords | QueryBoolean)
+}
 
 
 def definition_errors(definition: ViewDefinition) -> list[FieldError]:
@@ -186,12 +163,10 @@ def definition_errors(definition: ViewDefinition) -> list[FieldError]:
 
 def read_definition(body: Mapping[str, Any], loaded: Mapping[str, Any]) -> ViewDefinition:
     """Return the definition in a body, from its text and from what the schema has loaded of it."""
-    # What a query may write loosely, space around words and a boolean as a word, is answered as the schema says.
-    loose = {"q": "q", "shipmentIsLate": "shipment_is_late"}
     filters, read = body.get("filters", {}), loaded.get("filters", {})
     return ViewDefinition(
         name=_saved_name(body["name"]),
-        filters=filters | {name: read[key] for name, key in loose.items() if key in read},
+        filters=filters | {name: read[key] for name, key in _LOOSE.items() if key in read},
         columns=body.get("columns", []),
         sort=body.get("sort"),
         max_results_per_page=body.get("maxResultsPerPage"),

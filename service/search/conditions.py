@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
-from service.orders.queries import IS_LATE
+from service.orders.order_json import CANCELLATION_IS_REQUESTED, CONFIRMED_LATE, IS_LATE
 from service.search.rules import OrderFilter, Sort, SortKey, like_patterns
 
 
@@ -76,6 +76,13 @@ _OTHERS: Mapping[str, LiteralString] = {
             WHERE p.seller_id = %(seller_id)s AND p.tracking_number = ANY(%(tracking_numbers)s)))
     """,
 }
+# What is so or not; where a time is missing it is not.
+_FLAGS: Mapping[str, LiteralString] = {
+    "shipment_is_late": IS_LATE,
+    "confirmed_late": CONFIRMED_LATE,
+    "charge_is_declined": "o.charge_declined_time IS NOT NULL",
+    "cancellation_is_requested": CANCELLATION_IS_REQUESTED,
+}
 # What an order's document in `order_search` must hold.
 _SEARCHED: Mapping[str, LiteralString] = {
     "seller_order_ids": "s.seller_order_ids && %(seller_order_ids)s",
@@ -95,8 +102,9 @@ _SEARCHED: Mapping[str, LiteralString] = {
                 FROM unnest(%(q)s::text[]) AS word)))
     """,
 }
-# Each of these names so few orders that they are best looked up.
+# Each of these names so few orders that they are best looked up. Those of a flag have an index of their own.
 _SELECTIVE = frozenset({"order_ids", "seller_order_ids", "tracking_numbers", "buyer_email"})
+_SELECTIVE_FLAGS = ("charge_is_declined", "cancellation_is_requested")
 
 # What a search finds is found by its index, before the orders are read.
 SEARCH_ORDERS: LiteralString = """
@@ -188,9 +196,14 @@ def conditions_of(seller_id: str, filters: OrderFilter, sort: Sort) -> Condition
     is_open = filters.shipment_is_late or (statuses and _OPEN.issuperset(statuses))
     if is_open and sort.key in {SortKey.SHIP_BY, SortKey.CONFIRM_BY}:
         bounds.append(_IS_OPEN)
+    if filters.confirmed_late and sort.key is SortKey.CREATED_TIME:
+        bounds.append(CONFIRMED_LATE)
     others.extend(sql for name, sql in _OTHERS.items() if name in wanted and name != "fulfillment_statuses")
-    if filters.shipment_is_late is not None:
-        others.append(IS_LATE if filters.shipment_is_late else f"NOT COALESCE({IS_LATE}, false)")
+    others.extend(
+        sql if wanted[name] else f"NOT COALESCE({sql}, false)"
+        for name, sql in _FLAGS.items()
+        if name in wanted and sql not in bounds
+    )
     document: tuple[LiteralString, ...] = tuple(sql for name, sql in _SEARCHED.items() if name in wanted)
     absent = dict.fromkeys((*_SEARCHED, "max_results")) if document else {}
     return Conditions(
@@ -198,5 +211,5 @@ def conditions_of(seller_id: str, filters: OrderFilter, sort: Sort) -> Condition
         bounds=tuple(bounds),
         others=tuple(others),
         document=document,
-        is_selective=not _SELECTIVE.isdisjoint(wanted),
+        is_selective=not _SELECTIVE.isdisjoint(wanted) or any(wanted.get(name) for name in _SELECTIVE_FLAGS),
     )

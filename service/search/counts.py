@@ -9,7 +9,7 @@ from typing import LiteralString
 
 import psycopg
 
-from service.orders.queries import IS_LATE
+from service.orders.order_json import IS_LATE
 from service.orders.rules import FulfilledBy, FulfillmentStatus
 from service.search.conditions import Conditions, conditions_of
 from service.search.rules import COUNT_CAP, DEFAULT_SORT, OrderFilter

@@ -8,7 +8,7 @@ from typing import LiteralString
 
 import psycopg
 
-from service.orders.queries import order_json
+from service.orders.order_json import order_json
 from service.search.conditions import SEARCH_ORDERS, SORT_COLUMNS, Conditions, SortColumn, conditions_of
 from service.search.rules import OrderFilter, Sort, SortKey
 

@@ -15,7 +15,7 @@ from service.search.queries import PagePosition, find_orders
 from service.search.requests import Selection, selected
 from service.search.schemas import OrderCountsQuery, OrderCountsSchema, OrderListQuery, OrderPageSchema
 
-blueprint = Blueprint("search", __name__, description="Orders are found.")
+blueprint = Blueprint("finding orders", __name__, description="Orders are found.")
 
 
 @blueprint.get("/v1/orders")

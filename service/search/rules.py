@@ -81,6 +81,9 @@ class OrderFilter:
     cancel_reasons: Sequence[str] = ()
     ship_to_countries: Sequence[str] = ()
     shipment_is_late: bool | None = None
+    confirmed_late: bool | None = None
+    charge_is_declined: bool | None = None
+    cancellation_is_requested: bool | None = None
     currency_code: str | None = None
     grand_total_min: int | None = None
     grand_total_max: int | None = None

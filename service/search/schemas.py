@@ -11,7 +11,8 @@ from service.api import SellerQuery
 from service.fields import Amount, Boolean, Choice, CurrencyCode, Integer, Leaf, List, Nested, Text, Timestamp
 from service.input import MAX_RESULTS_PER_PAGE, PageQuery, PaginationSchema, QueryBoolean, QueryList
 from service.orders.item_schemas import IDENTIFIER
-from service.orders.schemas import CHANNEL_NAMES, FULFILLED_BY, FULFILLMENT_STATUSES, PAYMENT_STATUSES
+from service.orders.payment_schemas import PAYMENT_STATUSES
+from service.orders.schemas import CHANNEL_NAMES, FULFILLED_BY, FULFILLMENT_STATUSES
 from service.orders.sparse_schemas import OrderAnswer, ShapeQuery
 from service.schema import Schema
 from service.search.counts import CountBy
@@ -91,6 +92,11 @@ class OrderFilterSchema(Schema):
     )
     programs = _texts("Programs of the order: one of these at least.", "PRIME")
     shipment_is_late = QueryBoolean("Whether the shipment is late.", example=True)
+    confirmed_late = QueryBoolean("Whether all was confirmed, but late.", example=True)
+    charge_is_declined = QueryBoolean("Whether the charge stands declined.", example=True)
+    cancellation_is_requested = QueryBoolean(
+        "Whether the buyer asks to cancel the order, and nothing of it is confirmed yet.", example=True
+    )
     cancel_reasons = _texts(
         "Why it was cancelled; NOT_CONFIRMED_IN_TIME when its shipment was not confirmed in time.",
         "NOT_CONFIRMED_IN_TIME",

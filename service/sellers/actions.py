@@ -7,7 +7,7 @@ from uuid import UUID
 from service.database import Database
 from service.errors import InvalidRequest
 from service.sellers import queries
-from service.sellers.rules import hash_token, new_token, scopes_allowed
+from service.sellers.rules import hash_token, new_token, scopes_allowed, scopes_given
 
 
 def authenticate(database: Database, secret_key: str, token: str) -> queries.ValidToken | None:
@@ -33,6 +33,6 @@ def create_token(
     token = new_token()
     with database.operator_transaction() as connection:
         token_id = queries.insert_token(
-            connection, seller_id, name, hash_token(secret_key, token), list(scopes or allowed)
+            connection, seller_id, name, hash_token(secret_key, token), list(scopes or scopes_given(seller_id))
         )
     return token_id, token

@@ -6,8 +6,11 @@ import hashlib
 import hmac
 import secrets
 
-SELLER_SCOPES = ("orders:read", "orders:write", "shipments:write")
-OPERATOR_SCOPES = (*SELLER_SCOPES, "operations")
+SELLER_SCOPES = ("orders:read", "orders:write", "shipments:write", "refunds:write", "cancellations:write")
+# What the buyer wants is the channel's to say, and what became of a parcel the carrier's: a seller's own software gets
+# neither unless somebody means it to.
+PLATFORM_SCOPES = ("channel:write", "tracking:write")
+OPERATOR_SCOPES = (*SELLER_SCOPES, *PLATFORM_SCOPES, "operations")
 
 _PREFIX = "mo_"
 
@@ -24,4 +27,9 @@ def hash_token(secret_key: str, token: str) -> bytes:
 
 def scopes_allowed(seller_id: str | None) -> tuple[str, ...]:
     """Return the scopes a token may have: a seller's, or an operator's when it is bound to no seller."""
+    return OPERATOR_SCOPES if seller_id is None else (*SELLER_SCOPES, *PLATFORM_SCOPES)
+
+
+def scopes_given(seller_id: str | None) -> tuple[str, ...]:
+    """Return the scopes a token has when none are named."""
     return OPERATOR_SCOPES if seller_id is None else SELLER_SCOPES
