@@ -12,7 +12,7 @@ import orjson
 import psycopg
 
 from service.business_days import confirm_by
-from service.cancellation.actions import sweep
+from service.cancellation.actions import request_cancellation, sweep
 from service.database import Database
 from service.errors import Problem
 from service.ingest.actions import receive_orders
@@ -57,6 +57,7 @@ class _Kind:
     ship_by_days: tuple[float, float]
     fulfilled_by: str = "MERCHANT"
     is_delivered: bool = False
+    is_confirmed_late: bool = False
 
 
 _LATE = _Kind(60, "UNSHIPPED", (-6, -0.2))
@@ -66,7 +67,8 @@ _KINDS = (
     _Kind(15, "UNSHIPPED", (-40, -25)),  # overdue: the first sweep cancels them
     _Kind(40, "PARTIALLY_SHIPPED", (0.2, 5)),
     _Kind(15, "PARTIALLY_SHIPPED", (-20, -3)),  # late, and never cancelled
-    _Kind(90, "SHIPPED", (-30, -2)),
+    _Kind(82, "SHIPPED", (-30, -2)),
+    _Kind(8, "SHIPPED", (-9, -2), is_confirmed_late=True),
     _Kind(60, "SHIPPED", (-60, -10), is_delivered=True),
     _Kind(18, "PENDING", (0.2, 5)),
     _Kind(10, "CANCELLED", (-30, -1)),
@@ -91,6 +93,11 @@ def create_demo(database: Database, on_progress: Callable[[int, int], None]) -> 
         for first in range(0, len(documents), BATCH_SIZE):
             _receive(connection, documents[first : first + BATCH_SIZE])
             on_progress(min(first + BATCH_SIZE, len(documents)), len(documents))
+    for document in documents[:: len(documents) // 40]:
+        told = document["fulfillment"]
+        is_waiting = told["fulfillmentStatus"] == "UNSHIPPED" and told["fulfilledBy"] == "MERCHANT"
+        if is_waiting and told["shipByWindow"]["latestDateTime"] > now.isoformat():
+            request_cancellation(database, document["sellerId"], document["orderId"], "Ordered by mistake", "demo")
     sweep(database, requested_by="demo")
 
 
@@ -153,7 +160,8 @@ class _Maker:
             "grandTotal": self._money(sum(item["quantityOrdered"] * item.pop("cents") for item in items))
         }
         if kind.status in {"SHIPPED", "PARTIALLY_SHIPPED"} and kind.fulfilled_by == "MERCHANT":
-            shipped = min(ship_by, self.now) - timedelta(hours=self.chance.uniform(1, 20))
+            hours = timedelta(hours=self.chance.uniform(1, 20))
+            shipped = ship_by + hours if kind.is_confirmed_late else min(ship_by, self.now) - hours
             document["packages"] = [self._package(items, shipped, is_delivered=kind.is_delivered)]
         return document
 

@@ -17,9 +17,10 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from service.cancellation import actions, queries
+from service.cancellation import actions, ledger, queries
 from service.cancellation.actions import DEAD_AFTER_S, preview_sweep, sweep
-from service.cancellation.queries import CancellationRun, cancel_orders, find_due_orders
+from service.cancellation.ledger import CancellationRun
+from service.cancellation.queries import cancel_orders, find_due_orders
 from service.database import Database
 from service.errors import ConfirmationWindowClosed
 from service.ingest.actions import receive_orders
@@ -108,7 +109,7 @@ class Scene:
     def runs(self) -> list[CancellationRun]:
         """Return the ledger, the newest run first."""
         with self.database.operator_transaction() as connection:
-            return queries.find_runs(connection, None, 1000)
+            return ledger.find_runs(connection, None, 1000)
 
 
 _SOMEBODY_WAITS: LiteralString = """
@@ -177,9 +178,9 @@ def test_a_first_confirmation_is_taken_one_microsecond_before_the_deadline_and_r
     at, before = scene.receive(2)
     scene.set_deadline(before, CONFIRM_BY + MICROSECOND)
     stop_clock(CONFIRM_BY)
-    confirm_shipment(scene.database, SELLER, before, EVERYTHING, "test")
+    confirm_shipment(scene.database, SELLER, before, EVERYTHING, "test", settled_outside=True)
     with pytest.raises(ConfirmationWindowClosed, match="2026-03-18T07:00:00Z"):
-        confirm_shipment(scene.database, SELLER, at, EVERYTHING, "test")
+        confirm_shipment(scene.database, SELLER, at, EVERYTHING, "test", settled_outside=True)
     assert scene.statuses() == {before: "SHIPPED", at: "UNSHIPPED"}
     scene.sweep()
     assert scene.statuses() == {before: "SHIPPED", at: "CANCELLED"}
@@ -214,6 +215,7 @@ def test_a_cancelled_order_is_unpaid_and_names_its_run_and_so_does_its_event(
                 "cancelReason": "NOT_CONFIRMED_IN_TIME",
                 "confirmBy": "2026-03-18T07:00:00+00:00",
                 "fulfillmentStatus": {"was": "UNSHIPPED", "is": "CANCELLED"},
+                "paymentStatus": {"was": "AUTHORIZED", "is": "UNPAID"},
             },
         )
     ]
@@ -575,7 +577,7 @@ def test_a_partly_confirmed_order_is_completed_after_the_deadline_and_late_until
             "code": "SHIPMENT_IS_LATE",
             "message": "Shipment is late",
             "since": SHIP_BY.isoformat().replace("+00:00", "Z"),
-            "resolution": "Confirm the shipment of every item that remains.",
+            "resolution": "Confirm the shipment of every item that remains. A refund does not end it.",
         }
     ]
 
@@ -792,7 +794,7 @@ def test_a_page_of_due_orders_costs_what_is_on_it_wherever_it_begins(scene: Scen
 def test_a_batch_is_cancelled_by_its_keys(scene: Scene, many_orders: list[str], batch_size: int) -> None:
     scene.set_clock(AFTER_DEADLINE + timedelta(days=365))
     with scene.database.operator_transaction() as connection:
-        run = queries.start_run(connection, requested_by="test", scheduled=False, dry_run=False)
+        run = ledger.start_run(connection, requested_by="test", scheduled=False, dry_run=False)
         assert run is not None
     with explained(scene.database) as (connection, plans):
         due = find_due_orders(connection, run.cutoff, None, len(many_orders))

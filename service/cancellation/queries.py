@@ -1,4 +1,4 @@
-"""Orders whose confirmation window is over, their cancellation, and the ledger of the runs that do it."""
+"""Orders whose confirmation window is over, and what the cancellation of an order, or a request for it, writes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
-from uuid import UUID
 
 import psycopg
 from psycopg.rows import class_row
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancellationRun:
-    """One run of the sweep: a scheduled one has a slot, the minute of the database clock that it works."""
-
-    run_id: UUID
-    slot: datetime | None
-    dry_run: bool
-    state: str
-    requested_by: str
-    cutoff: datetime
-    started_time: datetime
-    finished_time: datetime | None
-    found_count: int
-    cancelled_count: int
-    skipped_count: int
-    error_count: int
+from service.cancellation.ledger import CancellationRun
+from service.cancellation.rules import BuyerRequest
+from service.orders.rules import OrderState
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +24,7 @@ class DueOrder:
     order_id: str
 
 
-_RUN_COLUMNS: LiteralString = """
-run_id, slot, dry_run, state, requested_by, cutoff, started_time, finished_time, found_count, cancelled_count,
-skipped_count, error_count
-"""
-
 _IS_OPEN: LiteralString = "fulfillment_status = 'UNSHIPPED' AND fulfilled_by = 'MERCHANT'"
-
-
-def start_run(
-    connection: psycopg.Connection, *, requested_by: str, scheduled: bool, dry_run: bool
-) -> CancellationRun | None:
-    """Open a run at the present cutoff; None when this minute's slot is taken by another scheduler.
-
-    The slot is the database's own minute, not the sandbox clock's, which may stand at the same minute twice.
-    """
-    with connection.cursor(row_factory=class_row(CancellationRun)) as cursor:
-        return cursor.execute(
-            f"""
-            INSERT INTO cancellation_runs (slot, dry_run, state, requested_by, cutoff)
-            VALUES (
-                CASE WHEN %(scheduled)s THEN date_trunc('minute', statement_timestamp()) END,
-                %(dry_run)s, 'RUNNING', %(requested_by)s, app_now()
-            )
-            ON CONFLICT ON CONSTRAINT cancellation_runs_slot_key DO NOTHING
-            RETURNING {_RUN_COLUMNS}
-            """,
-            {"scheduled": scheduled, "dry_run": dry_run, "requested_by": requested_by},
-        ).fetchone()
 
 
 def find_due_orders(
@@ -115,13 +73,14 @@ WITH due AS (
 ), events AS (
     INSERT INTO order_events (
         seller_id, order_id, version, event_type, event_time, actor, cancellation_run_id,
-        ship_by_sort, confirm_by_sort, grand_total_sort, details
+        ship_by_sort, confirm_by_sort, grand_total_sort, fulfillment_status, shipment_is_late, details
     )
     SELECT seller_id, order_id, version, 'ORDER_CANCELLED', cancelled_time, %(actor)s, %(run_id)s,
-        ship_by_sort, confirm_by_sort, grand_total_sort,
+        ship_by_sort, confirm_by_sort, grand_total_sort, 'CANCELLED', false,
         json_build_object(
             'cancelReason', 'NOT_CONFIRMED_IN_TIME', 'confirmBy', confirm_by,
-            'fulfillmentStatus', json_build_object('was', 'UNSHIPPED', 'is', 'CANCELLED'))
+            'fulfillmentStatus', json_build_object('was', 'UNSHIPPED', 'is', 'CANCELLED'),
+            'paymentStatus', json_build_object('was', 'AUTHORIZED', 'is', 'UNPAID'))
     FROM cancelled
 )
 SELECT order_id FROM cancelled
@@ -153,92 +112,35 @@ def wait_for_order(connection: psycopg.Connection, seller_id: str, order_id: str
     )
 
 
-def count_progress(connection: psycopg.Connection, run_id: UUID, found: int, cancelled: int) -> None:
-    """Add to a run's counters, in the transaction that did the work, and show that it is alive."""
+def save_cancelled(connection: psycopg.Connection, order: OrderState, cancel_reason: str, now: datetime) -> None:
+    """Write that a seller has cancelled the order: nothing of it is ever charged."""
     connection.execute(
         """
-        UPDATE cancellation_runs SET
-            found_count = found_count + %(found)s, cancelled_count = cancelled_count + %(cancelled)s,
-            heartbeat_time = statement_timestamp()
-        WHERE run_id = %(run_id)s
+        UPDATE orders SET
+            version = version + 1, last_updated_time = %(now)s, fulfillment_status = 'CANCELLED',
+            payment_status = 'UNPAID', cancelled_time = %(now)s, cancel_reason = %(cancel_reason)s
+        WHERE seller_id = %(seller_id)s AND order_id = %(order_id)s
         """,
-        {"run_id": run_id, "found": found, "cancelled": cancelled},
+        {"seller_id": order.seller_id, "order_id": order.order_id, "cancel_reason": cancel_reason, "now": now},
     )
 
 
-def insert_error(connection: psycopg.Connection, run_id: UUID, seller_id: str, order_id: str, error: str) -> None:
-    """Record why an order could not be cancelled; the next run tries it again."""
+def save_request(
+    connection: psycopg.Connection, order: OrderState, request: BuyerRequest | None, now: datetime
+) -> None:
+    """Write the buyer's request as it now stands, or that there is none."""
     connection.execute(
         """
-        INSERT INTO cancellation_errors (seller_id, order_id, run_id, error)
-        VALUES (%(seller_id)s, %(order_id)s, %(run_id)s, %(error)s)
+        UPDATE orders SET
+            version = version + 1, last_updated_time = %(now)s,
+            cancellation_requested_time = %(requested_time)s, cancellation_request_reason = %(cancel_reason)s
+        WHERE seller_id = %(seller_id)s AND order_id = %(order_id)s
         """,
-        {"seller_id": seller_id, "order_id": order_id, "run_id": run_id, "error": error},
+        {
+            "seller_id": order.seller_id,
+            "order_id": order.order_id,
+            "requested_time": request.requested_time if request else None,
+            "cancel_reason": request.cancel_reason if request else None,
+            "now": now,
+        },
     )
-
-
-def finish_run(
-    connection: psycopg.Connection, run_id: UUID, state: str, *, skipped: int, errors: int
-) -> CancellationRun:
-    """Close a run and return it as it stands."""
-    with connection.cursor(row_factory=class_row(CancellationRun)) as cursor:
-        run = cursor.execute(
-            f"""
-            UPDATE cancellation_runs SET
-                state = %(state)s, finished_time = statement_timestamp(), heartbeat_time = statement_timestamp(),
-                skipped_count = %(skipped)s, error_count = %(errors)s
-            WHERE run_id = %(run_id)s
-            RETURNING {_RUN_COLUMNS}
-            """,
-            {"run_id": run_id, "state": state, "skipped": skipped, "errors": errors},
-        ).fetchone()
-    if run is None:
-        raise LookupError(f"there is no run {run_id}")
-    return run
-
-
-def abandon_dead_runs(connection: psycopg.Connection, silent_for_s: int) -> None:
-    """Close the runs whose process died: those that have shown no sign of life for so long."""
-    connection.execute(
-        """
-        UPDATE cancellation_runs SET state = 'ABANDONED', finished_time = statement_timestamp()
-        WHERE state = 'RUNNING' AND heartbeat_time < statement_timestamp() - make_interval(secs => %(seconds)s)
-        """,
-        {"seconds": silent_for_s},
-    )
-
-
-def find_run(connection: psycopg.Connection, run_id: UUID) -> CancellationRun | None:
-    """Return one run, None when there is none."""
-    with connection.cursor(row_factory=class_row(CancellationRun)) as cursor:
-        return cursor.execute(
-            f"SELECT {_RUN_COLUMNS} FROM cancellation_runs WHERE run_id = %(run_id)s", {"run_id": run_id}
-        ).fetchone()
-
-
-def find_runs(connection: psycopg.Connection, after: tuple[datetime, UUID] | None, limit: int) -> list[CancellationRun]:
-    """Return runs, the newest first, those behind a position if one is given."""
-    position: LiteralString = "WHERE (started_time, run_id) < (%(after_time)s, %(after_id)s)" if after else ""
-    with connection.cursor(row_factory=class_row(CancellationRun)) as cursor:
-        return cursor.execute(
-            f"""
-            SELECT {_RUN_COLUMNS} FROM cancellation_runs {position}
-            ORDER BY started_time DESC, run_id DESC LIMIT %(limit)s
-            """,
-            {
-                "after_time": after[0] if after else None,
-                "after_id": after[1] if after else None,
-                "limit": limit,
-            },
-        ).fetchall()
-
-
-def find_errors(connection: psycopg.Connection, run_id: UUID, limit: int) -> list[tuple[str, str, str]]:
-    """Return the seller, order and reason of what a run could not cancel."""
-    return connection.execute(
-        """
-        SELECT seller_id, order_id, error FROM cancellation_errors WHERE run_id = %(run_id)s
-        ORDER BY seller_id, order_id LIMIT %(limit)s
-        """,
-        {"run_id": run_id, "limit": limit},
-    ).fetchall()

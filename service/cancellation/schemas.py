@@ -1,16 +1,31 @@
-"""The wire shape of the cancellation ledger."""
+"""The wire shape of cancellations, of the requests for them, and of the ledger of the sweep."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from service.cancellation.queries import CancellationRun, DueOrder
+from service.cancellation.ledger import CancellationRun
+from service.cancellation.queries import DueOrder
+from service.cancellation.rules import CancelReason
 from service.fields import Boolean, Choice, Integer, List, Nested, Text, Timestamp
 from service.input import MAX_RESULTS_PER_PAGE, PaginationSchema
+from service.orders.examples import NEW_ORDER
 from service.schema import Schema
 
 MAX_LISTED = 1000
 RUN_STATES = ("RUNNING", "SUCCEEDED", "PARTIAL", "FAILED", "ABANDONED")
+
+
+class CancelOrderSchema(Schema):
+    """Why the seller cancels the order."""
+
+    cancel_reason_code = Choice(tuple(CancelReason), "Why.", required=True, example=CancelReason.NO_INVENTORY)
+
+
+class RequestCancellationSchema(Schema):
+    """What the buyer says."""
+
+    cancel_reason = Text("Why, by the buyer's word.", max_length=500, example="Ordered by mistake")
 
 
 class CancellationRunSchema(Schema):
@@ -70,6 +85,32 @@ class CancellationRunPageSchema(Schema):
     pagination = Nested(PaginationSchema, "Absent on the last page.")
 
 
+CANCELLED_ORDER: dict[str, Any] = NEW_ORDER | {
+    "lastUpdatedTime": "2026-03-03T10:05:12.704318Z",
+    "version": 2,
+    "payment": {"paymentStatus": "UNPAID"},
+    "fulfillment": NEW_ORDER["fulfillment"] | {"fulfillmentStatus": "CANCELLED"},
+    "cancellation": {"cancelledTime": "2026-03-03T10:05:12.704318Z", "cancelReason": "NO_INVENTORY"},
+}
+REQUESTED_ORDER: dict[str, Any] = NEW_ORDER | {
+    "lastUpdatedTime": "2026-03-03T08:00:41.220917Z",
+    "version": 2,
+    "cancellation": {
+        "cancellationRequest": {
+            "requester": "BUYER",
+            "requestedTime": "2026-03-03T08:00:41.220917Z",
+            "cancelReason": "Ordered by mistake",
+        }
+    },
+    "warnings": [
+        {
+            "code": "CANCELLATION_REQUESTED",
+            "message": "The buyer asks to cancel",
+            "since": "2026-03-03T08:00:41.220917Z",
+            "resolution": "Cancel the order, or confirm it with overrideCancellationRequest.",
+        }
+    ],
+}
 RUN_EXAMPLE: dict[str, Any] = {
     "runId": "5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11",
     "slot": "2026-03-14T07:00:00Z",
