@@ -26,6 +26,7 @@ from service.orders.item_schemas import IDENTIFIER
 from service.orders.package_schemas import PACKAGE_REFERENCE_ID
 from service.orders.sparse_schemas import SPARSE_ORDER, SPARSE_ORDER_SCHEMA
 from service.pagination import PageTokens
+from service.payments import routes as payments
 from service.sandbox import routes as sandbox
 from service.saved_views import routes as saved_views
 from service.saved_views.actions import find_view
@@ -162,6 +163,7 @@ def create_app(settings: Settings) -> flask.Flask:
         ingest,
         shipments,
         tracking,
+        payments,
         cancellation,
         *([sandbox] if settings.sandbox else []),
         health,

@@ -76,4 +76,6 @@ def configure_logs(level: str) -> None:
     root.setLevel(level)
     # The pool reports every refused connection of a database that is down, several times a second.
     logging.getLogger("psycopg.pool").filters = [_OnceAMinute()]
-    logging.getLogger("apscheduler").setLevel(max(logging.getLevelNamesMapping()[level], logging.WARNING))
+    # Each run of a job, and each call of the payment service with its address: what matters of them is told here.
+    for name in ("apscheduler", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(max(logging.getLevelNamesMapping()[level], logging.WARNING))

@@ -17,6 +17,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from service.cancellation.jobs import run_scheduled_sweep
 from service.database import Database
+from service.payments.client import PaymentClient
+from service.payments.jobs import warn_of_waiting_payments, work_payments
 from service.settings import Settings
 
 WORK_INTERVAL_S = 2
@@ -41,6 +43,7 @@ def run_scheduler(settings: Settings) -> None:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         _add_sweep(scheduler, database, settings)
+        _add_payments(scheduler, database, settings, stopping)
         _stop_by_signal(scheduler, stopping)
         _log.info("scheduler_started", sandbox=settings.sandbox)
         scheduler.start()
@@ -58,6 +61,20 @@ def _add_sweep(scheduler: BlockingScheduler, database: Database, settings: Setti
         id="cancellation-sweep",
         next_run_time=datetime.now(UTC),
     )
+
+
+def _add_payments(
+    scheduler: BlockingScheduler, database: Database, settings: Settings, stopping: threading.Event
+) -> None:
+    """Let payments be made; without a payment service, let it be told that some wait for one."""
+    if settings.settles_outside:
+        first = datetime.now(UTC) + timedelta(seconds=WORK_INTERVAL_S)
+        hourly = IntervalTrigger(hours=1, start_date=first, timezone=UTC)
+        scheduler.add_job(warn_of_waiting_payments, hourly, (database,), id="payments", executor="payments")
+    else:
+        every = IntervalTrigger(seconds=WORK_INTERVAL_S, timezone=UTC)
+        work = (database, PaymentClient(settings), stopping.is_set)
+        scheduler.add_job(work_payments, every, work, id="payments", executor="payments")
 
 
 def _stop_by_signal(scheduler: BlockingScheduler, stopping: threading.Event) -> None:
