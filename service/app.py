@@ -18,6 +18,7 @@ from werkzeug.routing import BaseConverter, UUIDConverter
 from service import health
 from service.api import Api, Caller, Context, json_response
 from service.cancellation import routes as cancellation
+from service.confirmation_batches import routes as confirmation_batches
 from service.database import Database
 from service.export import routes as export
 from service.ingest import routes as ingest
@@ -163,6 +164,7 @@ def create_app(settings: Settings) -> flask.Flask:
         ingest,
         shipments,
         tracking,
+        confirmation_batches,
         payments,
         cancellation,
         *([sandbox] if settings.sandbox else []),

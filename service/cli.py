@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from service import admin_commands, commands
 from service.app import create_app, openapi_document
+from service.confirm_command import confirm_
 from service.embedded import EmbeddedError
 from service.errors import Problem
 from service.export_command import export_
@@ -88,7 +89,7 @@ def openapi(settings: Settings) -> None:
 
 
 for command in (
-    commands.db, commands.import_, export_, commands.sweep_, commands.sandbox, admin_commands.sellers_,
+    commands.db, commands.import_, confirm_, export_, commands.sweep_, commands.sandbox, admin_commands.sellers_,
     admin_commands.tokens, admin_commands.marketplaces,
 ):  # fmt: skip
     cli.add_command(command)

@@ -16,6 +16,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from service.cancellation.jobs import run_scheduled_sweep
+from service.confirmation_batches.jobs import work_batches
 from service.database import Database
 from service.payments.client import PaymentClient
 from service.payments.jobs import warn_of_waiting_payments, work_payments
@@ -43,6 +44,7 @@ def run_scheduler(settings: Settings) -> None:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         _add_sweep(scheduler, database, settings)
+        _add_batches(scheduler, database, settings, stopping)
         _add_payments(scheduler, database, settings, stopping)
         _stop_by_signal(scheduler, stopping)
         _log.info("scheduler_started", sandbox=settings.sandbox)
@@ -60,6 +62,22 @@ def _add_sweep(scheduler: BlockingScheduler, database: Database, settings: Setti
         },
         id="cancellation-sweep",
         next_run_time=datetime.now(UTC),
+    )
+
+
+def _add_batches(
+    scheduler: BlockingScheduler, database: Database, settings: Settings, stopping: threading.Event
+) -> None:
+    scheduler.add_job(
+        work_batches,
+        IntervalTrigger(seconds=WORK_INTERVAL_S, timezone=UTC),
+        kwargs={
+            "database": database,
+            "settled_outside": settings.settles_outside,
+            "is_stopping": stopping.is_set,
+        },
+        id="confirmation-batches",
+        executor="batches",
     )
 
 

@@ -667,8 +667,8 @@ def serving(environment: dict[str, str], *, send_timeout_s: float = 60) -> Gener
     program = f"""
 import sys
 from service import cli
-from service.export import routes
-routes.SEND_TIMEOUT_S = {send_timeout_s}
+from service.export import slots
+slots.SEND_TIMEOUT_S = {send_timeout_s}
 sys.exit(cli.run(["serve"]))
 """
     server = subprocess.Popen(

@@ -13,12 +13,8 @@ from service.api import Blueprint, context
 from service.export.actions import Export
 from service.export.actions import export_orders as write_orders
 from service.export.schemas import EXPORT_RESPONSE, ExportQuery, file_of
-from service.export.slots import Slots
+from service.export.slots import SLOTS, Slots, limit_sending
 from service.search.requests import selected
-
-# As long as the transaction may idle at least: the database would soon end the export of such a client anyway.
-SEND_TIMEOUT_S = 60
-_SLOTS = "manage-orders-export-slots"
 
 blueprint = Blueprint("export", __name__, description="Orders leave as files.")
 _log = structlog.stdlib.get_logger("service.export")
@@ -28,7 +24,7 @@ _log = structlog.stdlib.get_logger("service.export")
 def _limit_exports(state: BlueprintSetupState) -> None:
     """Leave half of the threads, and of the connections, of a process to other requests."""
     threads = state.app.extensions["manage-orders"].settings.threads
-    state.app.extensions[_SLOTS] = Slots(max(1, threads // 2))
+    state.app.extensions[SLOTS] = Slots(max(1, threads // 2))
 
 
 @blueprint.get("/v1/orders/export")
@@ -55,19 +51,12 @@ def export_orders(query: dict[str, Any]) -> flask.Response:
     if export.is_gzipped:
         response.headers["Content-Encoding"] = "gzip"
     if flask.request.method != "HEAD":
-        contents = _limited(export, flask.current_app.extensions[_SLOTS])
+        contents = _limited(export, flask.current_app.extensions[SLOTS])
         # What fails up to the first chunk is answered as a problem. Later only a cut connection can tell.
         response.response = _sent(next(contents, b""), contents, flask.g.request_id)
         response.call_on_close(contents.close)
-        _limit_sending()
+        limit_sending()
     return response
-
-
-def _limit_sending() -> None:
-    """Give a client that reads nothing up, and with it the thread, the slot and the connection that wait for it."""
-    socket = flask.request.environ.get("gunicorn.socket")
-    if socket is not None:
-        socket.settimeout(SEND_TIMEOUT_S)  # until the next request, for which gunicorn lifts it
 
 
 def _prefers_gzip() -> bool:

@@ -1,4 +1,4 @@
-"""How many exports a process runs at a time: each takes a thread and a connection for as long as its client reads."""
+"""How many files a process sends at a time: each takes a thread, an export a connection too, while its client reads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import flask
+
 from service.errors import Overloaded
 
 RETRY_AFTER_S = 10
+# As long as the transaction may idle at least: the database would soon end the export of such a client anyway.
+SEND_TIMEOUT_S = 60
+SLOTS = "manage-orders-export-slots"
 
 
 class Slots:
@@ -38,3 +43,10 @@ class Slots:
     def taken(self) -> int:
         """Return how many exports are under way."""
         return len(self._sellers)
+
+
+def limit_sending() -> None:
+    """Give a client that reads nothing up, and with it the thread, the slot and the connection that wait for it."""
+    socket = flask.request.environ.get("gunicorn.socket")
+    if socket is not None:
+        socket.settimeout(SEND_TIMEOUT_S)  # until the next request, for which gunicorn lifts it
