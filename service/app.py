@@ -16,10 +16,12 @@ from flask_swagger_ui import get_swaggerui_blueprint  # pyright: ignore[reportMi
 from werkzeug.routing import BaseConverter, UUIDConverter
 
 from service import health
+from service.account_home import routes as account_home
 from service.api import Api, Caller, Context, json_response
 from service.cancellation import routes as cancellation
 from service.confirmation_batches import routes as confirmation_batches
 from service.database import Database
+from service.events import routes as events
 from service.export import routes as export
 from service.ingest import routes as ingest
 from service.orders import routes as orders
@@ -159,6 +161,8 @@ def create_app(settings: Settings) -> flask.Flask:
     for feature in (
         search,
         orders,
+        events,
+        account_home,
         saved_views,
         export,
         ingest,

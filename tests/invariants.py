@@ -62,12 +62,67 @@ INVARIANTS: dict[str, LiteralString] = {
         GROUP BY o.seller_id, o.order_id, o.version
         HAVING count(e.version) <> o.version OR max(e.version) IS DISTINCT FROM o.version
     """,
-    "an order is cancelled by one event": """
+    "an order that is cancelled here is so by one event, which says why": """
         SELECT o.seller_id, o.order_id
         FROM orders o LEFT JOIN order_events e
             ON e.seller_id = o.seller_id AND e.order_id = o.order_id AND e.event_type = 'ORDER_CANCELLED'
         GROUP BY o.seller_id, o.order_id, o.cancel_reason
-        HAVING count(e.version) <> CASE WHEN o.cancel_reason = 'NOT_CONFIRMED_IN_TIME' THEN 1 ELSE 0 END
+        HAVING count(e.version) > 1 OR (count(e.version) = 0 AND o.cancel_reason = 'NOT_CONFIRMED_IN_TIME')
+            OR bool_or(e.version IS NOT NULL AND e.details ->> 'cancelReason' IS DISTINCT FROM o.cancel_reason)
+    """,
+    "the last event tells how far the order got": """
+        SELECT o.seller_id, o.order_id
+        FROM orders o JOIN order_events e
+            ON e.seller_id = o.seller_id AND e.order_id = o.order_id AND e.version = o.version
+        WHERE e.fulfillment_status <> o.fulfillment_status
+    """,
+    "a seller cancels before the deadline": """
+        SELECT o.seller_id, o.order_id FROM orders o JOIN order_events e USING (seller_id, order_id)
+        WHERE e.event_type = 'ORDER_CANCELLED' AND e.cancellation_run_id IS NULL AND o.cancelled_time >= o.confirm_by
+            AND e.details -> 'fulfillmentStatus' ->> 'was' = 'UNSHIPPED'
+    """,
+    "no more is refunded than was charged, and nothing before": """
+        SELECT r.seller_id, r.order_id FROM refunds r JOIN charges c USING (seller_id, order_id)
+        WHERE r.refund_status <> 'DECLINED'
+        GROUP BY r.seller_id, r.order_id, c.amount, c.charge_status
+        HAVING c.charge_status <> 'SUCCEEDED' OR sum(r.amount) > c.amount
+    """,
+    "of an item no more is refunded than was ordered, or than it is worth": """
+        SELECT i.seller_id, i.order_id, i.order_item_id
+        FROM order_items i JOIN refund_items ri USING (seller_id, order_id, order_item_id)
+        JOIN refunds r USING (seller_id, order_id, refund_id)
+        CROSS JOIN LATERAL (SELECT ('{' || substr(i.details, 2) || '}')::jsonb AS told) AS item
+        WHERE r.refund_status <> 'DECLINED'
+        GROUP BY i.seller_id, i.order_id, i.order_item_id, i.quantity_ordered, item.told, r.currency_code
+        HAVING sum(ri.quantity) > i.quantity_ordered
+            OR sum(ri.amount) > (
+                SELECT COALESCE(
+                    (item.told #>> '{proceeds,proceedsTotal,amount}')::numeric,
+                    (item.told #>> '{product,price,unitPrice,amount}')::numeric * i.quantity_ordered
+                )
+                WHERE r.currency_code = COALESCE(
+                    item.told #>> '{proceeds,proceedsTotal,currencyCode}',
+                    item.told #>> '{product,price,unitPrice,currencyCode}'
+                )
+            )
+    """,
+    "what was refunded here is what the payment status says": """
+        SELECT o.seller_id, o.order_id
+        FROM orders o JOIN charges c USING (seller_id, order_id) JOIN refunds r USING (seller_id, order_id)
+        GROUP BY o.seller_id, o.order_id, o.payment_status, c.amount
+        HAVING o.payment_status <> CASE COALESCE(sum(r.amount) FILTER (WHERE r.refund_status = 'SUCCEEDED'), 0)
+            WHEN 0 THEN 'CHARGED' WHEN c.amount THEN 'REFUNDED' ELSE 'PARTIALLY_REFUNDED' END
+    """,
+    "an order tells of a declined charge while it is declined": """
+        SELECT o.seller_id, o.order_id FROM orders o LEFT JOIN charges c USING (seller_id, order_id)
+        WHERE (o.charge_declined_time IS NOT NULL) <> (c.charge_status IS NOT DISTINCT FROM 'DECLINED')
+    """,
+    "an order is delivered with its last package": """
+        SELECT o.seller_id, o.order_id FROM orders o JOIN packages p USING (seller_id, order_id)
+        GROUP BY o.seller_id, o.order_id, o.fulfillment_status, o.delivered_time
+        HAVING o.delivered_time IS DISTINCT FROM CASE
+            WHEN o.fulfillment_status = 'SHIPPED' AND bool_and(p.package_status = 'DELIVERED')
+            THEN max(p.delivered_time) END
     """,
     "a slot is worked once": """
         SELECT slot FROM cancellation_runs WHERE slot IS NOT NULL GROUP BY slot HAVING count(*) > 1

@@ -69,6 +69,7 @@ def test_orders_that_were_there_are_found_sorted_and_counted_afterwards(owner_ur
             ) VALUES ('A1SELLER', '902-1', '1', '2026-03-02Z', 'SHIPPED', '1Z\u00c9');
             INSERT INTO order_events
                 VALUES ('A1SELLER', '902-1', 1, 'ORDER_RECEIVED', '2026-03-01Z', 'test', NULL, '{}');
+            INSERT INTO charges VALUES ('A1SELLER', '902-1', 12.5, 'USD', 'SUCCEEDED', true, '2026-03-02Z');
             """
         )
         for table in ("sellers", "orders", "order_items", "packages", "charges", "order_events"):
@@ -76,6 +77,10 @@ def test_orders_that_were_there_are_found_sorted_and_counted_afterwards(owner_ur
 
     upgrade_schema(owner_url)
 
+    with psycopg.connect(owner_url) as connection:
+        connection.execute("SET ROLE manage_orders_operator")
+        charged = connection.execute("SELECT requested_time = charged_time, attempt_count FROM charges").fetchall()
+    assert charged == [(True, 0)]
     questions: list[tuple[str, dict[str, Any]]] = [
         ("-createdTime", {"q": "zoe sao mug 902-1 s-1 b01 1ze"}),
         ("createdTime", {"skus": ["MUG"], "asins": ["B01"], "seller_order_ids": ["S-1"]}),
