@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import flask
+import psycopg
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from gunicorn.http.errors import InvalidChunkSize, NoMoreData
+from hypothesis import HealthCheck, given
+from hypothesis import settings as fuzzed
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -26,6 +29,10 @@ from schemathesis.specs.openapi.checks import (
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from service.app import create_app, openapi_document
+from service.confirmation_batches.jobs import work_batches
+from service.database import Database
+from service.sellers.rules import scopes_allowed
+from service.server import refuse_malformed_bodies
 from service.settings import Settings
 from tests.conftest import NOW, OTHER_SELLER, SELLER, ApiClient, confirmation, order_document
 
@@ -44,10 +51,17 @@ def _operations() -> Iterator[APIOperation]:
 OPERATIONS: dict[str, APIOperation] = {each.label: each for each in _operations()}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 # An order, and a list, have so many places that the whole of their boundary cases takes minutes: every so manieth.
-EVERY = {"POST /v1/orders": 16, "GET /v1/orders": 12, "GET /v1/orders/counts": 12, "GET /v1/orders/export": 12}
-ORDER_ID = "902-0000000-0000001"
+EVERY = {
+    "POST /v1/orders": 16, "GET /v1/orders": 12, "GET /v1/orders/counts": 12, "GET /v1/orders/export": 12,
+    "POST /v1/shipment-confirmation-batches": 6,
+}  # fmt: skip
+# A row that cannot be read is refused by itself, and its file is taken all the same.
+REFUSED_BY_ROW = {"POST /v1/shipment-confirmation-batches"}
+ORDER_ID, UNTOUCHED_ORDER_ID = "902-0000000-0000001", "902-0000000-0000002"
+BATCHES = "/v1/shipment-confirmation-batches"
+FLAT_FILE = f"order-id\tship-date\tcarrier-code\ttracking-number\n{ORDER_ID}\t2026-03-02\tUPS\t1Z9\n".encode()
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-fuzzing = settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=SLOW)
+fuzzing = fuzzed(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=SLOW)
 
 Json: TypeAlias = Any
 Send = Callable[[Case], None]
@@ -57,27 +71,53 @@ Send = Callable[[Case], None]
 def send(
     request: pytest.FixtureRequest,
     app: flask.Flask,
-    client_of: Callable[[str | None], ApiClient],
+    client_of: Callable[..., ApiClient],
     set_clock: Callable[[object], object],
 ) -> Send:
-    """Return a function that sends a case and judges the answer; an order and a run exist that cases may meet."""
-    seller = client_of(SELLER)
+    """Return a function that sends a case and judges the answer; what exists is what well-formed cases are about."""
+    seller = client_of(SELLER, [*scopes_allowed(SELLER)])
     set_clock(NOW)
-    assert seller.post("/v1/orders", order_document(orderId=ORDER_ID)).status_code == 201
+    known = _made_known(seller)
     client = seller if request.param == "seller" else client_of(None)
 
     def call(case: Case) -> None:
-        if "orderId" in case.path_parameters and case.meta and case.meta.generation.mode is GenerationMode.POSITIVE:
-            case.path_parameters["orderId"] = ORDER_ID
-        if client is not seller and case.meta and case.meta.generation.mode is GenerationMode.POSITIVE:
+        is_positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
+        if is_positive:
+            case.path_parameters |= {name: known[name] for name in case.path_parameters if name in known}
+            if "orderId" in case.path_parameters and "/cancellation" in case.path:
+                case.path_parameters["orderId"] = UNTOUCHED_ORDER_ID
+            if any(each.name == "If-Match" for each in case.operation.headers):
+                case.headers["If-Match"] = "*"
+        if is_positive and client is not seller:
             case.query = {**(case.query or {}), **({"sellerId": SELLER} if takes_seller(case.operation) else {})}
         response = case.call(app=app, headers={"Authorization": f"Bearer {client.token}"})
         checks = list(CHECKS)
-        if case.meta and case.meta.generation.mode is GenerationMode.NEGATIVE and client is seller:
+        if not is_positive and client is seller and case.operation.label not in REFUSED_BY_ROW:
             checks.append(negative_data_rejection)
         case.validate_response(response, checks=checks)
 
     return call
+
+
+def _made_known(seller: ApiClient) -> dict[str, str]:
+    """Receive an order, confirm a part of it, refund a little, and send a file; return what each is found by."""
+    path = f"/v1/orders/{ORDER_ID}"
+    for order_id in (ORDER_ID, UNTOUCHED_ORDER_ID):
+        assert seller.post("/v1/orders", order_document(orderId=order_id)).status_code == 201
+    part = confirmation(orderItems=[{"orderItemId": "1", "quantity": 1}])
+    confirmed = seller.post(f"{path}/shipment-confirmations", part)
+    assert confirmed.headers["Location"] == f"{path}/packages/1"
+    assert seller.get(confirmed.headers["Location"]).status_code == 200
+    amount = {"amount": "0.01", "currencyCode": "USD"}
+    refund = {"json": {"reason": "CUSTOMER_RETURN", "amount": amount}, "headers": {"Idempotency-Key": "first"}}
+    refunded = seller.request("POST", f"{path}/refunds", **refund)
+    file = seller.post("/v1/shipment-confirmation-batches", {"shipmentConfirmations": [part | {"orderId": ORDER_ID}]})
+    return {
+        "orderId": ORDER_ID,
+        "packageReferenceId": "1",
+        "refundId": refunded.get_json()["refundId"],
+        "batchId": file.get_json()["batchId"],
+    }
 
 
 def takes_seller(operation: APIOperation) -> bool:
@@ -90,20 +130,45 @@ def modes_of(operation: APIOperation) -> list[GenerationMode]:
     return list(GenerationMode) if has_input else [GenerationMode.POSITIVE]
 
 
+@pytest.fixture
+def work(database: Database, owner: psycopg.Connection) -> Callable[[], int]:
+    """Return a function that works the files that were taken; what a row holds may refuse it, and break nothing."""
+
+    def work_all() -> int:
+        work_batches(database, settled_outside=True)
+        broken = owner.execute(
+            "SELECT content, outcome FROM confirmation_batch_rows "
+            "WHERE result IS NULL OR (outcome #>> '{problem,status}')::integer >= 500"
+        )
+        assert broken.fetchall() == []
+        ((count,),) = owner.execute("SELECT count(*) FROM confirmation_batch_rows").fetchall()
+        return count
+
+    return work_all
+
+
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_an_operation_answers_random_requests_as_its_document_says(label: str, send: Send) -> None:
+def test_an_operation_answers_random_requests_as_its_document_says(
+    label: str, send: Send, work: Callable[[], int]
+) -> None:
     operation = OPERATIONS[label]
     for mode in modes_of(operation):
         fuzzing(given(case=operation.as_strategy(generation_mode=mode))(send))()
+    if BATCHES in label:
+        assert work() > 0
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_an_operation_answers_requests_at_every_limit_as_its_document_says(label: str, send: Send) -> None:
+def test_an_operation_answers_requests_at_every_limit_as_its_document_says(
+    label: str, send: Send, work: Callable[[], int]
+) -> None:
     cases = SCHEMA.iter_coverage_cases(
         OPERATIONS[label], generation_modes=list(GenerationMode), generation_config=SCHEMA.config.generation
     )
     for case in itertools.islice(cases, 0, None, EVERY.get(label, 1)):
         send(case)
+    if BATCHES in label:
+        assert work() > 0
 
 
 HOSTILE_TARGETS = (
@@ -194,6 +259,37 @@ def test_a_hostile_body_is_refused_as_a_problem(name: str, seller: ApiClient) ->
     assert response.get_json()["errors"]
 
 
+_HEAD, _ROW = FLAT_FILE.splitlines(keepends=True)
+HOSTILE_FILES = {
+    "UTF-16": (FLAT_FILE.decode().encode("utf-16"), 422),
+    "a NUL in the names": (_HEAD.replace(b"carrier", b"carrier\0") + _ROW, 422),
+    "CR only": (FLAT_FILE.replace(b"\n", b"\r"), 422),
+    "a line of megabytes": (_HEAD + b"x" * 5_000_000, 202),
+    "a million blank lines": (_HEAD + b"\n" * 1_000_000 + _ROW, 202),
+    "thousands of names": (b"\t".join([_HEAD.strip(), *[b"problem"] * 5000]) + b"\n" + _ROW, 422),
+    "a NUL, breaks and half of a pair": (
+        _HEAD + _ROW.replace(b"1Z9", b"1\0Z") + _ROW.replace(b"1Z9", b"\v\xc2\x85\xe2\x80\xa8=1\r2") + _ROW, 202,
+    ),
+    "more cells than columns": (_HEAD + _ROW.replace(b"\n", b"\t" * 100_000 + b"x\n"), 202),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE_FILES)
+def test_a_hostile_file_is_refused_as_a_problem_or_row_by_row(
+    name: str, seller: ApiClient, work: Callable[[], int]
+) -> None:
+    body, status = HOSTILE_FILES[name]
+    response = seller.request("POST", BATCHES, data=body, content_type="text/tab-separated-values")
+
+    assert response.status_code == status, response.text[:500]
+    assert work() == response.get_json().get("rowCount", 0)
+    if status == 202:
+        results = seller.request("GET", f"{response.headers['Location']}/results?format=tsv").get_data()
+        assert results.count(b"\n") == 1 + response.get_json()["rowCount"]
+    else:
+        assert response.get_json()["errors"]
+
+
 def test_malformed_json_is_refused_with_its_place(seller: ApiClient) -> None:
     response = seller.request("POST", "/v1/orders", data=b'{"orderId": \n nope}', content_type="application/json")
 
@@ -214,6 +310,22 @@ def test_a_body_of_another_media_type_is_refused(content_type: str | None, path:
 
     assert response.status_code == 415
     assert response.get_json()["type"] == "urn:manage-orders:problem:unsupported-media-type"
+
+
+def test_a_compressed_file_is_refused_by_its_header(seller: ApiClient) -> None:
+    sent = [
+        seller.request(
+            "POST",
+            BATCHES,
+            data=FLAT_FILE,
+            content_type="text/tab-separated-values",
+            headers={"Content-Encoding": each},
+        )
+        for each in ("gzip", "Identity")
+    ]
+
+    assert [each.status_code for each in sent] == [415, 202]
+    assert [each["header"] for each in sent[0].get_json()["errors"]] == ["Content-Encoding"]
 
 
 def test_a_media_type_may_have_parameters_and_capitals(seller: ApiClient) -> None:
@@ -281,8 +393,10 @@ def test_head_answers_as_get_without_a_body(seller: ApiClient, received: dict[st
     assert seller.app.test_client().head(path).status_code == 401
 
 
-def chunked(app: flask.Flask, chunks: Iterator[bytes], token: str | None) -> flask.Response:
-    """Send a body without telling its length, as gunicorn hands on `Transfer-Encoding: chunked`."""
+def chunked(
+    app: flask.Flask, chunks: Iterator[bytes], token: str | None, path: str = "/v1/orders", **environment: Any
+) -> flask.Response:
+    """Send a body as gunicorn hands it on: `Transfer-Encoding: chunked`, or with the length that the sender told."""
 
     class Stream(io.RawIOBase):
         def readable(self) -> bool:
@@ -294,11 +408,11 @@ def chunked(app: flask.Flask, chunks: Iterator[bytes], token: str | None) -> fla
             return len(chunk)
 
     builder = EnvironBuilder(
-        "/v1/orders", method="POST", content_type="application/json", headers=[("Authorization", f"Bearer {token}")]
+        path, method="POST", content_type="application/json", headers=[("Authorization", f"Bearer {token}")]
     )
     environ = builder.get_environ()
     environ.pop("CONTENT_LENGTH", None)
-    environ |= {"wsgi.input": io.BufferedReader(Stream()), "wsgi.input_terminated": True}
+    environ |= {"wsgi.input": io.BufferedReader(Stream()), "wsgi.input_terminated": True, **environment}
     content, status, headers = run_wsgi_app(app.wsgi_app, environ)
     return flask.Response(b"".join(content), status, headers)
 
@@ -323,6 +437,56 @@ def test_a_body_of_unknown_length_is_read_up_to_the_limit_and_no_further(seller:
 
     document = json.dumps(order_document()).encode()
     assert chunked(seller.app, iter([document[:50], document[50:]]), seller.token).status_code == 201
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[flask.Flask]:
+    """Yield the application as gunicorn has it."""
+    app = create_app(settings)
+    refuse_malformed_bodies(app)
+    yield app
+    app.extensions["manage-orders"].database.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "media"),
+    [
+        (BATCHES, "text/tab-separated-values"),
+        ("/v1/orders", "application/json"),
+        (f"/v1/orders/{ORDER_ID}/cancellation-request", "application/json"),
+    ],
+)
+def test_a_body_that_is_cut_off_on_its_way_is_not_taken_for_a_whole_one(
+    path: str, media: str, served: flask.Flask, client_of: Callable[..., ApiClient], owner: psycopg.Connection
+) -> None:
+    # Gunicorn ends a body where the connection ends, and says nothing. What came of a file is a file, but shorter.
+    token = client_of(SELLER, [*scopes_allowed(SELLER)]).token
+    whole = FLAT_FILE if path == BATCHES else json.dumps(order_document()).encode()
+
+    def malformed(*chunks: bytes | Exception, **environment: Any) -> Any:
+        response = chunked(served, fed(*chunks), token, path, CONTENT_TYPE=media, **environment)
+        assert response.status_code == 400, response.get_data()
+        assert response.get_json()["type"] == "urn:manage-orders:problem:malformed-request"
+        return response.get_json()["errors"]
+
+    for cut in (whole, whole[:-30], b""):
+        (error,) = malformed(cut, CONTENT_LENGTH=str(len(whole) + 9))
+        assert error == {"detail": f"{len(cut)} of {len(whole) + 9} bytes came", "header": "Content-Length"}
+    # Without a length gunicorn does say so, with errors of its own.
+    (error,) = malformed(whole, InvalidChunkSize(b"zz"))
+    assert "Invalid chunk size" in error["detail"]
+    assert chunked(served, fed(whole, NoMoreData()), token, path, CONTENT_TYPE=media).status_code == 400
+    assert owner.execute("SELECT FROM confirmation_batches UNION ALL SELECT FROM orders").fetchall() == []
+    if path == BATCHES:
+        assert chunked(served, fed(whole), token, path, CONTENT_TYPE=media).status_code == 202
+
+
+def fed(*chunks: bytes | Exception) -> Iterator[bytes]:
+    """Yield the chunks of a body, and fail where it fails."""
+    for each in chunks:
+        if isinstance(each, Exception):
+            raise each
+        yield each
 
 
 def test_a_long_list_of_faults_is_cut(seller: ApiClient) -> None:
@@ -366,7 +530,9 @@ def test_an_unknown_parameter_is_refused_by_every_operation(operator: ApiClient)
         method, path = label.split()
         if path.startswith("/health"):
             continue
-        path = path.format(orderId=ORDER_ID, viewId="all", runId="5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11")
+        some_id = "5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11"
+        ids = dict.fromkeys(("runId", "refundId", "batchId"), some_id)
+        path = path.format(orderId=ORDER_ID, viewId="all", packageReferenceId="1", **ids)
         query = {"nonsense": "1"} | ({"sellerId": OTHER_SELLER} if takes_seller(operation) else {})
         response = operator.request(method, path, query_string=query, json={})
 
