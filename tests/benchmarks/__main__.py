@@ -19,7 +19,19 @@ from service.settings import Settings
 from tests.benchmarks.bench import Bench, Ratio
 from tests.benchmarks.building import built_database
 from tests.benchmarks.data import count_by_seller
-from tests.benchmarks.sections import counts, export, imports, list_page, lists, one_order, paging, search, sorts
+from tests.benchmarks.sections import (
+    confirmations,
+    counts,
+    export,
+    home,
+    imports,
+    list_page,
+    lists,
+    one_order,
+    paging,
+    search,
+    sorts,
+)
 from tests.benchmarks.serving import SECRET_KEY, running_service
 
 SECTIONS: Mapping[str, Callable[[Bench], Iterable[Ratio]]] = {
@@ -29,8 +41,10 @@ SECTIONS: Mapping[str, Callable[[Bench], Iterable[Ratio]]] = {
     "pages": paging.measure,
     "sorts": sorts.measure,
     "counts": counts.measure,
+    "home": home.measure,
     "search": search.measure,
     "export": export.measure,
+    "confirmations": confirmations.measure,
     "import": imports.measure,
 }
 

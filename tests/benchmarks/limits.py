@@ -53,10 +53,13 @@ def script_of(url: str, seller_id: str, query: Callable[[Any], object], varied: 
     return "\n".join(lines) + "\n"
 
 
-def pgbench(url: str, seller_id: str, script: Path, seconds: float) -> Load:
-    """Run a script over and over, with prepared statements, under row-level security."""
+def pgbench(url: str, seller_id: str, script: Path, seconds: float | None, times: int = 0) -> Load:
+    """Run a script over and over, with prepared statements, under row-level security: for a time, or so many times."""
     command = [_program(), "--no-vacuum", "--protocol=prepared", f"--client={CONNECTIONS}", f"--jobs={PROCESSES}"]
-    command += [f"--time={max(1, round(seconds))}", f"--file={script}", service_conninfo(url, seller_id)]
+    # A variable that counts, and is each connection's own.
+    command += ["--define=turn=0", f"--file={script}"]
+    command += [f"--transactions={times // CONNECTIONS}" if seconds is None else f"--time={max(1, round(seconds))}"]
+    command += [service_conninfo(url, seller_id)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     if done.returncode or found is None:

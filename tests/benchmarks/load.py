@@ -23,12 +23,13 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, of a kind that can be told apart in the results."""
+    """A request, of a kind that can be told apart in the results: a POST if it has a body."""
 
     path: str
     token: str = ""
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     kind: str = ""
+    body: str = ""
 
     @property
     def address(self) -> str:
@@ -37,8 +38,11 @@ class Request:
 
     def encode(self) -> bytes:
         """Return the request as it is sent."""
-        authorization = f"Authorization: Bearer {self.token}\r\n" if self.token else ""
-        return f"GET {self.address} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}\r\n".encode()
+        method = "POST" if self.body else "GET"
+        headers = f"Authorization: Bearer {self.token}\r\n" if self.token else ""
+        if self.body:
+            headers += f"Content-Type: application/json\r\nContent-Length: {len(self.body.encode())}\r\n"
+        return f"{method} {self.address} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n{self.body}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,11 @@ def quantile(values: Sequence[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
 
 
-def burst(port: int, requests: Sequence[Request], seconds: float, connections: int = CONNECTIONS) -> Load:
-    """Send requests over and over, each connection from another place in them on; fail on any answer but 200."""
+def burst(port: int, requests: Sequence[Request], seconds: float | None, connections: int = CONNECTIONS) -> Load:
+    """Send requests over and over, each connection from another place in them on; fail on any refusal.
+
+    Without a time each request is sent once.
+    """
     processes = min(PROCESSES, connections)
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -107,17 +114,21 @@ class _Connection:
         if end < 0:
             return
         head = bytes(self._answer[:end]).lower()
-        if not head.startswith(b"http/1.1 200"):
+        if not head.startswith(b"http/1.1 20"):
             raise click.ClickException(f"{self.kind or 'a request'} was answered {bytes(self._answer[:2000])!r}")
         self._length = end + 4 + int(head.partition(b"content-length:")[2].partition(b"\r")[0])
 
 
 def _drive(
-    port: int, requests: Sequence[Request], seconds: float, connections: int, start: int
+    port: int, requests: Sequence[Request], seconds: float | None, connections: int, start: int
 ) -> tuple[Mapping[str, list[float]], float]:
     encoded = [(each.kind, each.encode()) for each in requests]
     stride = len(encoded) // CONNECTIONS
-    queues = [itertools.cycle(_rotated(encoded, (start + number) * stride)) for number in range(connections)]
+    places = [(start + number) * stride for number in range(connections)]
+    queues = [
+        iter(encoded[place : place + stride]) if seconds is None else itertools.cycle(_rotated(encoded, place))
+        for place in places
+    ]
     latencies: dict[str, list[float]] = defaultdict(list)
     with selectors.DefaultSelector() as selector:
         begin = time.perf_counter()
@@ -125,12 +136,15 @@ def _drive(
             connection = _Connection(port)
             selector.register(connection.socket, selectors.EVENT_READ, (connection, queue))
             connection.send(*next(queue))
-        while time.perf_counter() < begin + seconds:
+        while selector.get_map() and (seconds is None or time.perf_counter() < begin + seconds):
             for key, _ in selector.select(_PATIENCE_S):
                 connection, queue = key.data
                 if connection.receive():
                     latencies[connection.kind].append(1000 * (time.perf_counter() - connection.begin))
-                    connection.send(*next(queue))
+                    if (following := next(queue, None)) is not None:
+                        connection.send(*following)
+                    else:
+                        selector.unregister(connection.socket).data[0].socket.close()
         took = time.perf_counter() - begin
         for key in list(selector.get_map().values()):
             key.data[0].socket.close()

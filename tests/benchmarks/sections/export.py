@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import click
 import psycopg
 
-from service.orders.queries import order_json
+from service.orders.order_json import order_json
 from tests.benchmarks.bench import Bench, Ratio
 from tests.benchmarks.data import DAYS, LARGEST_SELLER
 from tests.benchmarks.limits import service_conninfo
