@@ -183,7 +183,8 @@ def create_app(settings: Settings) -> flask.Flask:
 
 
 _DESCRIPTION = """Find any order of a seller, confirm shipments, and see what is cancelled because it was not confirmed
-in time. The words are those of the Selling Partner API, Orders 2026-01-01; what it has no word for says so.
+in time. The words are those of the Selling Partner API, Orders 2026-01-01; what an order has beside them says so.
+Operations that it does not have, such as refunds, files of confirmations and the account home, are our own.
 
 Send `Authorization: Bearer <token>`. An operator's token names the seller with `sellerId`. Errors are
 `application/problem+json` (RFC 9457) with a `type` that never changes; beside those of the operations there are

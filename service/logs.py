@@ -76,6 +76,7 @@ def configure_logs(level: str) -> None:
     root.setLevel(level)
     # The pool reports every refused connection of a database that is down, several times a second.
     logging.getLogger("psycopg.pool").filters = [_OnceAMinute()]
-    # Each run of a job, and each call of the payment service with its address: what matters of them is told here.
-    for name in ("apscheduler", "httpx", "httpcore"):
-        logging.getLogger(name).setLevel(max(logging.getLevelNamesMapping()[level], logging.WARNING))
+    # Each call of the payment service with its address; and each run of a job, or that the one before it is still under
+    # way, which is as it should be: what matters of them is told here.
+    for name, least in (("httpx", logging.WARNING), ("httpcore", logging.WARNING), ("apscheduler", logging.ERROR)):
+        logging.getLogger(name).setLevel(max(logging.getLevelNamesMapping()[level], least))

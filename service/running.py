@@ -23,14 +23,14 @@ def running_settings(settings: Settings) -> Settings:
     running = read_file(settings.data_directory / RUNNING_FILE)
     if not running or settings.database_url not in {"", running["databaseUrl"]} or not _is_alive(running["pid"]):
         return settings
+    # The key is the one that its API knows tokens by, and who charges for its API charges for the commands.
     return replace(
         settings,
         database_url=running["databaseUrl"],
-        secret_key=running["secretKey"],  # the one that its API knows tokens by
+        secret_key=running["secretKey"],
         sandbox=True,
-        payment_service_url=running.get(
-            "paymentServiceUrl", ""
-        ),  # a confirmation is charged by whoever charges those of its API
+        payment_service_url=running.get("paymentServiceUrl", ""),
+        payment_service_token=running.get("paymentServiceToken", ""),
     )
 
 

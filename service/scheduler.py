@@ -19,7 +19,7 @@ from service.cancellation.jobs import run_scheduled_sweep
 from service.confirmation_batches.jobs import work_batches
 from service.database import Database
 from service.payments.client import PaymentClient
-from service.payments.jobs import warn_of_waiting_payments, work_payments
+from service.payments.jobs import note_payment_service, warn_of_waiting_payments, work_payments
 from service.settings import Settings
 
 WORK_INTERVAL_S = 2
@@ -85,14 +85,14 @@ def _add_payments(
     scheduler: BlockingScheduler, database: Database, settings: Settings, stopping: threading.Event
 ) -> None:
     """Let payments be made; without a payment service, let it be told that some wait for one."""
+    every = IntervalTrigger(seconds=WORK_INTERVAL_S, timezone=UTC)
+    hourly = IntervalTrigger(hours=1, start_date=datetime.now(UTC) + timedelta(seconds=WORK_INTERVAL_S), timezone=UTC)
     if settings.settles_outside:
-        first = datetime.now(UTC) + timedelta(seconds=WORK_INTERVAL_S)
-        hourly = IntervalTrigger(hours=1, start_date=first, timezone=UTC)
-        scheduler.add_job(warn_of_waiting_payments, hourly, (database,), id="payments", executor="payments")
-    else:
-        every = IntervalTrigger(seconds=WORK_INTERVAL_S, timezone=UTC)
-        work = (database, PaymentClient(settings), stopping.is_set)
-        scheduler.add_job(work_payments, every, work, id="payments", executor="payments")
+        scheduler.add_job(warn_of_waiting_payments, hourly, (database,), id="waiting-payments", executor="payments")
+        return
+    work = (database, PaymentClient(settings), stopping.is_set)
+    scheduler.add_job(note_payment_service, hourly, (database,), id="payment-service", executor="payments")
+    scheduler.add_job(work_payments, every, work, id="payments", executor="payments")
 
 
 def _stop_by_signal(scheduler: BlockingScheduler, stopping: threading.Event) -> None:

@@ -93,6 +93,7 @@ def _start(settings: Settings, directory: Path, stack: ExitStack) -> NoReturn:
         with database.connection() as connection:
             clock = find_clock(connection)
     running = {"databaseUrl": url, "secretKey": secret_key, "paymentServiceUrl": settings.payment_service_url}
+    running["paymentServiceToken"] = settings.payment_service_token
     write_file(directory / RUNNING_FILE, {**running, "pid": os.getpid()})
     stack.callback((directory / RUNNING_FILE).unlink, missing_ok=True)
     _say("starting the API and the scheduler")

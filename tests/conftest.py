@@ -125,7 +125,7 @@ def database(shared_database: Database, owner: psycopg.Connection) -> Iterator[D
     owner.execute(
         "TRUNCATE sellers, tokens, orders, order_items, packages, package_items, charges, order_events, "
         "cancellation_runs, cancellation_errors, sandbox_clock, saved_views, order_search, refunds, refund_items, "
-        "confirmation_batches, confirmation_batch_rows"
+        "confirmation_batches, confirmation_batch_rows, payment_service"
     )
     enter_sandbox(shared_database)
     with shared_database.operator_transaction() as connection:

@@ -217,7 +217,9 @@ def sell(database: Database, count: int = 1, **changes: Any) -> list[str]:
     return [order.order_id for order in incoming]
 
 
-def confirm(database: Database, order_id: str, reference: str = "1", quantity: int = 1) -> None:
+def confirm(
+    database: Database, order_id: str, reference: str = "1", quantity: int = 1, *, settled_outside: bool = False
+) -> None:
     """Confirm units of the first item, as a seller whose buyers a payment service charges."""
     confirmation = ShipmentConfirmation(
         package_reference_id=reference,
@@ -228,7 +230,7 @@ def confirm(database: Database, order_id: str, reference: str = "1", quantity: i
         ship_date=NOW,
         items=[ConfirmedItem("1", quantity)],
     )
-    confirm_shipment(database, SELLER, order_id, confirmation, "token:test", settled_outside=False)
+    confirm_shipment(database, SELLER, order_id, confirmation, "token:test", settled_outside=settled_outside)
 
 
 def work(database: Database, client: PaymentClient) -> int:

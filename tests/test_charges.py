@@ -88,6 +88,20 @@ def confirmed(database: Database, count: int = 1) -> list[str]:
     return order_ids
 
 
+def test_a_process_that_was_told_of_no_payment_service_does_not_settle_outside_what_one_charges(
+    database: Database, owner: psycopg.Connection, client: PaymentClient, service: PaymentServer
+) -> None:
+    # Broken by a command without PAYMENT_SERVICE_URL beside a scheduler with it: the buyer would never be charged.
+    (order_id,) = sell(database)
+    jobs.note_payment_service(database)
+    jobs.note_payment_service(database)
+    confirm(database, order_id, settled_outside=True)
+
+    assert charge(owner, order_id) == ("REQUESTED", 0, True)
+    work(database, client)
+    assert (charge(owner, order_id)[0], len(service.captures)) == ("SUCCEEDED", 1)
+
+
 def test_a_confirmation_is_committed_first_and_charged_by_the_worker_then(
     database: Database, service: PaymentServer, client: PaymentClient, seller: ApiClient, owner: psycopg.Connection
 ) -> None:
@@ -637,7 +651,7 @@ def test_anything_but_an_answer_as_agreed_decides_nothing(response: httpx.Respon
     assert answering(lambda _: httpx.Response(200, json=MADE)).send(REQUEST) == Answer(Verdict.SUCCEEDED)
 
 
-def test_a_look_up_quotes_the_key_and_only_a_404_means_that_it_never_arrived(answering: Answerer) -> None:
+def test_a_look_up_names_the_key_and_only_a_404_means_that_it_never_arrived(answering: Answerer) -> None:
     seen: list[str] = []
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -647,7 +661,7 @@ def test_a_look_up_quotes_the_key_and_only_a_404_means_that_it_never_arrived(ans
     client = answering(respond)
     assert client.look_up(REQUEST) is None
     assert client.look_up(REQUEST) == Answer(Verdict.UNDECIDED)
-    assert seen == ["/base/charges/charge%3AA1%3A902-1%3A1"] * 2
+    assert seen == ["/base/charges/charge:A1:902-1:1"] * 2
 
 
 @pytest.mark.parametrize(

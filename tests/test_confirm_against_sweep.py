@@ -212,7 +212,7 @@ class Arena:
 # A step begins with one of these statements; every other statement belongs to the step before it.
 CONFIRMATION_STEPS: Mapping[str, str] = {
     "SELECT o.order_id FROM orders": "lock",
-    "SELECT package_reference_id, confirmation_digest": "read",
+    "SELECT count(*), max(package_reference_id": "read",
     "INSERT INTO packages": "pack",
     "UPDATE orders SET": "save",
 }

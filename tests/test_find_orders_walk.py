@@ -134,6 +134,12 @@ class HeldDatabase:
             self._wait()
 
     @contextmanager
+    def seller_pipeline(self, seller_id: str) -> Generator[psycopg.Connection]:
+        # A statement at a time: all that it changes is there to be seen before it commits.
+        with self.seller_transaction(seller_id) as connection:
+            yield connection
+
+    @contextmanager
     def operator_transaction(self) -> Generator[psycopg.Connection]:
         with self._database.operator_transaction() as connection:
             yield connection

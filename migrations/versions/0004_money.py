@@ -67,8 +67,15 @@ ALTER TABLE packages
     ADD COLUMN tracking_time timestamptz;
 """
 
-# A charge that may have been made, or is to be made, always has a time at which the worker comes back to it.
+# A row in payment_service says that charges are made by one, whatever a single process was told: one that knows of none
+# would settle outside what nobody settles. A charge that may have been made, or is to be made, always has a time at
+# which the worker comes back to it.
 _CHARGES = """
+CREATE TABLE payment_service (
+    singleton boolean NOT NULL DEFAULT true,
+    CONSTRAINT payment_service_pkey PRIMARY KEY (singleton),
+    CONSTRAINT payment_service_singleton_check CHECK (singleton)
+);
 ALTER TABLE charges
     ALTER COLUMN charged_time DROP NOT NULL,
     ADD COLUMN requested_time timestamptz,
@@ -172,6 +179,8 @@ _GRANTS = """
 GRANT UPDATE (
     charge_status, charged_time, attempt_count, decline_count, next_attempt_time, payment_reference, decline_reason
 ) ON charges TO manage_orders_service, manage_orders_operator;
+GRANT SELECT ON payment_service TO manage_orders_service, manage_orders_operator;
+GRANT INSERT ON payment_service TO manage_orders_operator;
 GRANT SELECT, INSERT ON refunds, refund_items TO manage_orders_service, manage_orders_operator;
 GRANT UPDATE (refund_status, refunded_time, attempt_count, next_attempt_time, payment_reference, decline_reason)
     ON refunds TO manage_orders_service, manage_orders_operator;

@@ -21,6 +21,7 @@ ORDERS_AT_A_TIME = 50
 RUN_LIMIT_S = 8
 # How often orders that others hold are tried by a worker that has nothing else to do.
 TRIES = 5
+PAUSE_S = 0.2
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -54,7 +55,8 @@ def work_batch(
     database: Database, batch: RunningBatch, *, settled_outside: bool, on_progress: Callable[[int], None]
 ) -> None:
     """Work one file to its end; `on_progress` gets the number of rows that were worked. Some orders may stay locked."""
-    for _ in range(TRIES):
+    for turn in range(TRIES):
+        time.sleep(turn * PAUSE_S)  # another worker may be about to end what is left
         position = _work_some(database, batch, 0, settled_outside=settled_outside, on_progress=on_progress)
         while position:
             position = _work_some(database, batch, position, settled_outside=settled_outside, on_progress=on_progress)

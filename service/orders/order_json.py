@@ -94,7 +94,7 @@ CASE WHEN {IS_LATE} THEN
 || CASE WHEN o.charge_declined_time IS NOT NULL THEN
     ',{{"code":"CHARGE_DECLINED","message":"The charge was declined"' || json_time('since', o.charge_declined_time)
     || ',"resolution":"It is tried again after 1, 6, 24 and 72 hours and 7 days, '
-    || 'then no more unless operations ask for it. The order stays shipped."}}'
+    || 'and whenever operators ask for it. The order stays shipped."}}'
     ELSE '' END
 || CASE WHEN {CANCELLATION_IS_REQUESTED} THEN
     ',{{"code":"CANCELLATION_REQUESTED","message":"The buyer asks to cancel"'

@@ -28,8 +28,8 @@ class OrderChargeSchema(Schema):
     charge_status = Choice(
         CHARGE_STATUSES,
         "What became of it: REQUESTED is yet to be made, and of UNKNOWN the payment service is being asked what became "
-        "of it. A charge that is DECLINED is tried again after 1, 6, 24 and 72 hours and 7 days, then when operators "
-        "ask for it.",
+        "of it. A charge that is DECLINED is tried again after 1, 6, 24 and 72 hours and 7 days, and whenever "
+        "operators ask for it.",
     )
     settled_outside = Boolean("Whether the buyer paid by other means than this service.")
     decline_reason = Text("Why it is DECLINED, by the payment service's word.", max_length=500)

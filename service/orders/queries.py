@@ -132,6 +132,11 @@ def save_delivered_time(connection: psycopg.Connection, seller_id: str, order_id
     )
 
 
+def has_payment_service(connection: psycopg.Connection) -> bool:
+    """Tell whether charges are made by a payment service, also if this process was told of none."""
+    return connection.execute("SELECT FROM payment_service").fetchone() is not None
+
+
 def insert_charge(  # noqa: PLR0913  # all that a charge is, by name
     connection: psycopg.Connection,
     seller_id: str,

@@ -82,7 +82,7 @@ class PaymentClient:
         return _read(request, *asyncio.run(self._call("POST", f"/{request.collection}", headers, content)))
 
     def _look_up(self, request: PaymentRequest) -> Answer | None:
-        status, body = asyncio.run(self._call("GET", f"/{request.collection}/{quote(request.key, safe='')}"))
+        status, body = asyncio.run(self._call("GET", f"/{request.collection}/{quote(request.key, safe=':')}"))
         return None if status == HTTPStatus.NOT_FOUND else _read(request, status, body)
 
     async def _call(

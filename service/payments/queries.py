@@ -31,6 +31,11 @@ class DuePayment:
     refund_id: UUID | None
 
 
+def note_payment_service(connection: psycopg.Connection) -> None:
+    """Keep that charges are made by a payment service."""
+    connection.execute("INSERT INTO payment_service DEFAULT VALUES ON CONFLICT DO NOTHING")
+
+
 def find_due_payments(connection: psycopg.Connection, limit: int) -> list[DuePayment]:
     """Return what is due now, of all sellers, the longest waiting first; unlocked, for the claim looks again."""
     with connection.cursor(row_factory=class_row(DuePayment)) as cursor:

@@ -12,7 +12,14 @@ import psycopg
 from service.database import Database
 from service.errors import OrderNotFound, PackageNotFound
 from service.orders.package_queries import Package, PackageKey, find_package, save_order_changed
-from service.orders.queries import find_order, insert_charge, insert_events, lock_order, read_locked_order
+from service.orders.queries import (
+    find_order,
+    has_payment_service,
+    insert_charge,
+    insert_events,
+    lock_order,
+    read_locked_order,
+)
 from service.orders.rules import EventType, OrderState
 from service.shipments import queries
 from service.shipments.carriers import is_unusual, listed_carrier, refuse_nameless
@@ -100,6 +107,8 @@ def confirm_package(  # noqa: PLR0913  # who confirms what, and how it is paid
     if same is None:
         order, now = read_locked_order(connection, seller_id, order_id)
         decision = decide(order, confirmation, now)
+        if decision.charges_order and settled_outside:
+            settled_outside = not has_payment_service(connection)
         refuse_too_many(known)
         confirmation = replace(confirmation, package_reference_id=reference)
         queries.insert_package(connection, order, confirmation, decision, now)
