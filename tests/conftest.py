@@ -119,14 +119,30 @@ def owner(database_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+# Each behind those that refer to it.
+TABLES = (
+    *("cancellation_errors", "cancellation_runs", "confirmation_batch_rows", "confirmation_batches", "saved_views"),
+    *("refund_items", "refunds", "charges", "package_items", "packages", "order_items", "order_events"),
+    *("order_search", "orders", "tokens", "sellers", "payment_service", "sandbox_clock"),
+)
+MANY = 300
+
+
+def empty_tables(owner: psycopg.Connection) -> None:
+    """Empty every table. To truncate them takes a tenth of a second, a hundred times as long as to delete some rows."""
+    (count,) = owner.execute("SELECT count(*) FROM (SELECT FROM orders LIMIT 300) AS first_ones").fetchall()[0]
+    if count < MANY:
+        with owner.transaction(), owner.pipeline():
+            for table in TABLES:
+                owner.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+    else:
+        owner.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(sql.Identifier, TABLES))))
+
+
 @pytest.fixture
 def database(shared_database: Database, owner: psycopg.Connection) -> Iterator[Database]:
     """Yield an empty sandbox with two sellers; afterwards every invariant must hold."""
-    owner.execute(
-        "TRUNCATE sellers, tokens, orders, order_items, packages, package_items, charges, order_events, "
-        "cancellation_runs, cancellation_errors, sandbox_clock, saved_views, order_search, refunds, refund_items, "
-        "confirmation_batches, confirmation_batch_rows, payment_service"
-    )
+    empty_tables(owner)
     enter_sandbox(shared_database)
     with shared_database.operator_transaction() as connection:
         insert_seller(connection, SELLER, "First seller")
