@@ -24,7 +24,7 @@ from service.errors import FieldError, Forbidden, InvalidRequest, Problem, Selle
 from service.fields import Text
 from service.input import Parser
 from service.pagination import PageTokens
-from service.problems import ProblemSchema, document_problems, problem_of, render_problem
+from service.problems import OPERATIONS, OPERATIONS_READ, ProblemSchema, document_problems, problem_of, render_problem
 from service.schema import Schema, camel_case
 from service.settings import Settings
 
@@ -120,7 +120,7 @@ class Blueprint(flask_smorest.Blueprint):
 
         def decorator(view: Callable[P, R]) -> Callable[P, R]:
             doc = dict(getattr(view, "_apidoc", {}))
-            has_query = "query" in _locations(doc)
+            has_query, has_body = "query" in _locations(doc), _has_body(doc)
 
             @wraps(view)
             def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -128,6 +128,8 @@ class Blueprint(flask_smorest.Blueprint):
                 if not has_query and flask.request.args:
                     errors = [FieldError("is not a known field", parameter=name) for name in flask.request.args]
                     raise InvalidRequest("the operation takes no parameters", *errors)
+                if not has_body and (flask.request.content_length or flask.request.stream.read(1)):
+                    raise InvalidRequest("the operation takes no body", FieldError("must be left out", pointer=""))
                 return view(*args, **kwargs)
 
             wrapper.__dict__["_apidoc"] = doc | {"scope": scope}
@@ -152,13 +154,19 @@ def _authenticate(scope: str) -> Caller:
     if found is None:
         raise Unauthenticated("send a valid token", FieldError("Bearer <token>", header="Authorization"))
     structlog.contextvars.bind_contextvars(token_id=found.token_id, caller_seller_id=found.seller_id)
-    if scope not in found.scopes:
+    # Who may steer the job may look at it.
+    is_implied = scope == OPERATIONS_READ and OPERATIONS in found.scopes
+    if scope not in found.scopes and not is_implied:
         raise Forbidden(f"the token lacks the scope {scope}")
     return found
 
 
 def _locations(doc_info: Mapping[str, Any]) -> list[str]:
     return [each["in"] for each in doc_info.get("arguments", {}).get("parameters", [])]
+
+
+def _has_body(doc_info: Mapping[str, Any]) -> bool:
+    return "json" in _locations(doc_info) or "requestBody" in doc_info.get("manual_doc", {})
 
 
 class PathPlugin(FlaskPlugin):

@@ -13,7 +13,6 @@ import flask
 import orjson
 import structlog
 from flask_swagger_ui import get_swaggerui_blueprint  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  # has no types
-from werkzeug.routing import BaseConverter, UUIDConverter
 
 from service import health
 from service.account_home import routes as account_home
@@ -25,10 +24,9 @@ from service.events import routes as events
 from service.export import routes as export
 from service.ingest import routes as ingest
 from service.orders import routes as orders
-from service.orders.item_schemas import IDENTIFIER
-from service.orders.package_schemas import PACKAGE_REFERENCE_ID
 from service.orders.sparse_schemas import SPARSE_ORDER, SPARSE_ORDER_SCHEMA
 from service.pagination import PageTokens
+from service.paths import CONVERTERS, SCHEMAS, path_schema
 from service.payments import routes as payments
 from service.sandbox import routes as sandbox
 from service.saved_views import routes as saved_views
@@ -47,80 +45,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.stdlib.get_logger("service.http")
 
 
-def _order_id_schema(_: object) -> dict[str, Any]:
-    return {
-        "description": "The order.",
-        "type": "string",
-        "pattern": IDENTIFIER,
-        "maxLength": 50,
-        "examples": ["902-3159896-1390916"],
-    }
-
-
-def _uuid_schema(_: object) -> dict[str, Any]:
-    return {
-        "description": "The run.",
-        "type": "string",
-        "format": "uuid",
-        "examples": ["5f0c5c4e-7a53-4d5a-9d0c-0d5a0f6b1c11"],
-    }
-
-
-def _refund_id_schema(_: object) -> dict[str, Any]:
-    return _uuid_schema(_) | {"description": "The refund.", "examples": ["8d6f1c5e-0f57-4f0e-9d53-0a6f8a3c2b11"]}
-
-
-def _view_id_schema(_: object) -> dict[str, Any]:
-    return {
-        "description": "The view: one that was saved, or a built-in one.",
-        "type": "string",
-        "pattern": IDENTIFIER,
-        "maxLength": 64,
-        "examples": ["unshipped"],
-    }
-
-
-def _batch_id_schema(_: object) -> dict[str, Any]:
-    return _uuid_schema(_) | {
-        "description": "The file of confirmations.",
-        "examples": ["3a5d1f0e-7c53-4d5a-8d0c-0d5a0f6b1c22"],
-    }
-
-
-def _package_reference_id_schema(_: object) -> dict[str, Any]:
-    return {
-        "description": "The seller's number of the package in the order.",
-        "type": "string",
-        "pattern": PACKAGE_REFERENCE_ID,
-        "maxLength": 19,
-        "examples": ["1"],
-    }
-
-
-class OrderIdConverter(BaseConverter):
-    """An order's id in a path: what cannot be one is an address that does not exist."""
-
-    regex = IDENTIFIER.strip("^$")
-
-
-class RefundIdConverter(UUIDConverter):
-    """A refund's id in a path."""
-
-
-class ViewIdConverter(OrderIdConverter):
-    """A view's id in a path."""
-
-
-class BatchIdConverter(UUIDConverter):
-    """A file's id in a path."""
-
-
-class PackageReferenceIdConverter(BaseConverter):
-    """A package's number in a path."""
-
-    regex = PACKAGE_REFERENCE_ID.strip("^$")
-
-
 def create_app(settings: Settings) -> flask.Flask:
     """Return the application. It opens no connection before the first request."""
     app = flask.Flask("service", static_folder=None)
@@ -134,13 +58,7 @@ def create_app(settings: Settings) -> flask.Flask:
         },
     )
     app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]  # Flask's own provider has it
-    app.url_map.converters |= {
-        "order_id": OrderIdConverter,
-        "view_id": ViewIdConverter,
-        "refund_id": RefundIdConverter,
-        "batch_id": BatchIdConverter,
-        "package_reference_id": PackageReferenceIdConverter,
-    }
+    app.url_map.converters |= CONVERTERS
     database = Database(settings, pool_size=settings.threads)
     app.extensions["manage-orders"] = Context(
         settings,
@@ -151,12 +69,8 @@ def create_app(settings: Settings) -> flask.Flask:
         lambda seller_id, user, view_id: find_view(database, definition_errors, seller_id, user, view_id),
     )
     api = Api(app)
-    api.register_converter(OrderIdConverter, _order_id_schema)
-    api.register_converter(ViewIdConverter, _view_id_schema)
-    api.register_converter(PackageReferenceIdConverter, _package_reference_id_schema)
-    api.register_converter(UUIDConverter, _uuid_schema)
-    api.register_converter(RefundIdConverter, _refund_id_schema)
-    api.register_converter(BatchIdConverter, _batch_id_schema)
+    for converter in SCHEMAS:
+        api.register_converter(converter, path_schema)
     api.describe(SPARSE_ORDER, SPARSE_ORDER_SCHEMA)
     for feature in (
         search,
@@ -201,7 +115,9 @@ others; an operator's has all.
 - `cancellations:write`: cancel orders
 - `channel:write`: tell that a buyer asks to cancel, or no longer does
 - `tracking:write`: tell how far packages have got
-- `operations`: for operators only: run the sweep, have charges tried again, move a sandbox's clock
+- `operations:read`: for operators only: see what the cancellation job does, and its runs
+- `operations`: for operators only: the same, and run, pause and approve the job, set policies, extend deadlines, have
+  charges tried again, move a sandbox's clock
 
 The operations tagged `sandbox` exist in sandbox mode only; elsewhere their addresses are not found."""
 

@@ -33,7 +33,7 @@ from service.fields import Integer, List, Nested, Text
 from service.schema import Schema
 
 PROBLEM_JSON = "application/problem+json"
-OPERATIONS = "operations"
+OPERATIONS, OPERATIONS_READ = "operations", "operations:read"
 # What a problem tells at most: it repeats the sender's own words, and those may be long.
 MAX_ERRORS = 100
 MAX_TEXT = 2000
@@ -85,7 +85,7 @@ def document_problems(doc: dict[str, Any], doc_info: Mapping[str, Any], **_: obj
         told = doc_info["docstring"]
         told["description"] = "\n\n".join(filter(None, [told.get("description"), f"Needs the scope `{scope}`."]))
         found += [Unauthenticated, Forbidden, InvalidRequest, Overloaded]
-        if scope != OPERATIONS:
+        if scope not in {OPERATIONS, OPERATIONS_READ}:
             found.append(SellerNotFound)
     responses = {str(int(status)): each for status, each in doc.get("responses", {}).items()}
     if str(int(http.HTTPStatus.NOT_MODIFIED)) in responses:

@@ -10,7 +10,7 @@ SELLER_SCOPES = ("orders:read", "orders:write", "shipments:write", "refunds:writ
 # What the buyer wants is the channel's to say, and what became of a parcel the carrier's: a seller's own software gets
 # neither unless somebody means it to.
 PLATFORM_SCOPES = ("channel:write", "tracking:write")
-OPERATOR_SCOPES = (*SELLER_SCOPES, *PLATFORM_SCOPES, "operations")
+OPERATOR_SCOPES = (*SELLER_SCOPES, *PLATFORM_SCOPES, "operations:read", "operations")
 
 _PREFIX = "mo_"
 
