@@ -20,6 +20,9 @@ from service.api import Api, Caller, Context, json_response
 from service.cancellation import routes as cancellation
 from service.confirmation_batches import routes as confirmation_batches
 from service.database import Database
+from service.deadlines import changes_routes as deadline_extensions
+from service.deadlines import policy_routes as marketplaces
+from service.deadlines import window_routes as windows
 from service.events import routes as events
 from service.export import routes as export
 from service.ingest import routes as ingest
@@ -85,6 +88,9 @@ def create_app(settings: Settings) -> flask.Flask:
         confirmation_batches,
         payments,
         cancellation,
+        marketplaces,
+        windows,
+        deadline_extensions,
         *([sandbox] if settings.sandbox else []),
         health,
     ):

@@ -19,6 +19,7 @@ from service.embedded import EmbeddedError
 from service.errors import Problem
 from service.export_command import export_
 from service.logs import configure_logs
+from service.marketplace_commands import marketplaces
 from service.running import DamagedFileError, running_settings
 from service.scheduler import run_scheduler
 from service.settings import Settings, SettingsError
@@ -90,7 +91,7 @@ def openapi(settings: Settings) -> None:
 
 for command in (
     commands.db, commands.import_, confirm_, export_, commands.sweep_, commands.sandbox, admin_commands.sellers_,
-    admin_commands.tokens, admin_commands.marketplaces,
+    admin_commands.tokens, marketplaces,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from service.cancellation.actions import preview_sweep, sweep
 from service.database import Database, newest_schema_version, schema_version, upgrade_schema
 from service.errors import Problem, SellerNotFound
-from service.fields import Timestamp
+from service.fields import Text, Timestamp
 from service.ingest.actions import receive_orders, receive_reported_orders
 from service.ingest.jobs import BYTE_ORDER_MARK, MAX_LINE_BYTES, Begun, Refusal, import_entries, line_entries
 from service.ingest.report_rows import Header
@@ -94,6 +95,18 @@ def _show_refusal(refusal: Refusal) -> None:
 def printable(reason: str) -> str:
     """Return what may hold words of a file as one that a terminal shows: what is not printable is shown, not done."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason[:MAX_REASON_LENGTH])
+
+
+def checked(field: Text) -> Callable[[click.Context, click.Parameter, str], str]:
+    """Return a callback that takes what the API takes, so that nothing is made which it could not name."""
+
+    def check(_: click.Context, parameter: click.Parameter, value: str) -> str:
+        try:
+            return field.deserialize(value)
+        except ValidationError as error:
+            raise click.BadParameter(text_of(error), param=parameter) from error
+
+    return check
 
 
 def read_seller_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

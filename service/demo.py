@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from service.business_days import confirm_by
+from service.business_days import ConfirmationPolicy, confirm_by
 from service.cancellation.actions import request_cancellation, sweep
 from service.database import Database
 from service.errors import Problem
@@ -24,17 +24,11 @@ from service.sellers.queries import find_sellers, insert_seller
 DEMO_SELLERS = {"DEMO-NORTH": "North Trading (demo)", "DEMO-SOUTH": "South Supplies (demo)"}
 BATCH_SIZE = 100
 
-_WEB_SHOP = Marketplace(
-    marketplace_id="DEMO-WEBSHOP",
-    marketplace_name="Our own web shop",
-    country_code="PT",
-    time_zone="Europe/Lisbon",
-    window_business_days=7,
-)
+_WEB_SHOP = "DEMO-WEBSHOP"
 _CURRENCIES = {
     "ATVPDKIKX0DER": "USD", "A2EUQ1WTGCTBG2": "CAD", "A1AM78C64UM0Y8": "MXN", "A2Q3Y263D00KWC": "BRL",
     "A1F83G8C2ARO7P": "GBP", "A1PA6795UKMFR9": "EUR", "A1VC38T7YXB528": "JPY", "A21TJRUUN4KGV": "INR",
-    "A39IBJ37TRP1C6": "AUD", "A17E79C6D8DWNP": "SAR", "ARBP9OOSHTCHU": "EGP", _WEB_SHOP.marketplace_id: "EUR",
+    "A39IBJ37TRP1C6": "AUD", "A17E79C6D8DWNP": "SAR", "ARBP9OOSHTCHU": "EGP", _WEB_SHOP: "EUR",
 }  # fmt: skip
 _PRODUCTS = (
     ("MUG-BLUE", "B0DEMO0001", "Blue mug", 1290),
@@ -83,8 +77,9 @@ def create_demo(database: Database, on_progress: Callable[[int, int], None]) -> 
     with database.operator_transaction() as connection:
         if {seller.seller_id for seller in find_sellers(connection)} & DEMO_SELLERS.keys():
             return
-        if _WEB_SHOP not in find_marketplaces(connection):
-            insert_marketplace(connection, _WEB_SHOP)
+        if not find_marketplaces(connection, [_WEB_SHOP]):
+            policy = ConfirmationPolicy("PT", "Europe/Lisbon")
+            insert_marketplace(connection, _WEB_SHOP, "Our own web shop", policy, created_by="demo")
         marketplaces = {each.marketplace_id: each for each in find_marketplaces(connection)}
         now = find_clock(connection).now
         for seller_id, seller_name in DEMO_SELLERS.items():
@@ -171,7 +166,7 @@ class _Maker:
 
     def _order(self, kind: _Kind, ship_by: datetime) -> dict[str, Any]:
         created = min(ship_by, self.now) - timedelta(hours=self.chance.uniform(24, 72))
-        amazon = self.marketplace != _WEB_SHOP
+        amazon = self.marketplace.marketplace_id != _WEB_SHOP
         name = self.chance.choice(_NAMES)
         digits = f"{self.number:07d}"
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -203,16 +204,19 @@ ORDER BY day.marketplace_id
 def _find_due_today(
     connection: psycopg.Connection, seller_id: str, marketplaces: Sequence[Marketplace], now: datetime
 ) -> list[DueToday]:
-    days = [local_day(now, each.time_zone) for each in marketplaces]
+    days: dict[str, tuple[datetime, datetime]] = {}
+    for each in marketplaces:
+        with suppress(ValueError):  # A zone that this host has lost has no day here.
+            days[each.marketplace_id] = local_day(now, each.time_zone)
     with connection.cursor(row_factory=class_row(DueToday)) as cursor:
         return cursor.execute(
             DUE_TODAY,
             {
                 "seller_id": seller_id,
                 "now": now,
-                "last_end": max((end for _, end in days), default=now),
-                "marketplace_ids": [each.marketplace_id for each in marketplaces],
-                "starts": [start for start, _ in days],
-                "ends": [end for _, end in days],
+                "last_end": max((end for _, end in days.values()), default=now),
+                "marketplace_ids": list(days),
+                "starts": [start for start, _ in days.values()],
+                "ends": [end for _, end in days.values()],
             },
         ).fetchall()

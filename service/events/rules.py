@@ -14,6 +14,7 @@ class ActorType(StrEnum):
     TOKEN = "TOKEN"  # noqa: S105  # a kind of actor
     CARRIER = "CARRIER"
     CANCELLATION_RUN = "CANCELLATION_RUN"
+    DEADLINE_CHANGE = "DEADLINE_CHANGE"
     COMMAND_LINE = "COMMAND_LINE"
     PAYMENTS = "PAYMENTS"
     OTHER = "OTHER"

@@ -30,10 +30,11 @@ class ActorSchema(Schema):
     type = Choice(
         tuple(ActorType),
         "TOKEN: who called with it. CARRIER: a token that tracks packages. CANCELLATION_RUN: a run of the cancellation "
-        "job. COMMAND_LINE: an operator's command. PAYMENTS: what makes the charges and refunds.",
+        "job. DEADLINE_CHANGE: an extension, or a marketplace's new policy. COMMAND_LINE: an operator's command. "
+        "PAYMENTS: what makes the charges and refunds.",
         required=True,
     )
-    id = Text("Which one: the token's id or the run's; what else was written down for OTHER.")
+    id = Text("Which one: the id of the token, the run or the change; what else was written down for OTHER.")
 
 
 class ChangeSchema(Schema):

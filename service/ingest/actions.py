@@ -7,11 +7,12 @@ from datetime import datetime
 
 import psycopg
 
-from service.business_days import ConfirmationPolicy, confirm_by
+from service.business_days import confirm_by
 from service.errors import ContradictoryOrder, FieldError, InvalidRequest, Problem, SellerNotFound, UnknownMarketplace
 from service.ingest import queries
 from service.ingest.changes import changes_of
 from service.ingest.contradictions import refuse_contradictions
+from service.ingest.deadlines import Deadline, count_by_older, deadline_after
 from service.ingest.rules import (
     IncomingOrder,
     Outcome,
@@ -21,14 +22,14 @@ from service.ingest.rules import (
     is_unchanged,
     refuse_conflicts,
 )
-from service.marketplaces.queries import find_policies
+from service.marketplaces.queries import VersionedPolicy, find_policies, find_policy, wait_for_policies
 from service.orders.queries import insert_charge, insert_events, read_clock
 from service.orders.rules import CONFIRMED, EventType, FulfilledBy, FulfillmentStatus
 from service.search.documents import refresh_document, save_documents
 
 CreateSellers = Callable[[psycopg.Connection, list[str]], None]
-Policies = Mapping[str, ConfirmationPolicy]
-Accepted = Mapping[queries.Key, tuple[IncomingOrder, datetime | None]]
+Policies = Mapping[str, VersionedPolicy]
+Accepted = Mapping[queries.Key, tuple[IncomingOrder, Deadline]]
 Results = dict[queries.Key, Outcome | Problem]
 
 
@@ -46,7 +47,8 @@ def receive_orders(
     of orders that are acceptable otherwise are created, if the caller brings the means. Known orders can be left alone.
     """
     results: Results = {}
-    accepted: dict[queries.Key, tuple[IncomingOrder, datetime | None]] = {}
+    accepted: dict[queries.Key, tuple[IncomingOrder, Deadline]] = {}
+    wait_for_policies(connection)
     policies = find_policies(connection, {order.marketplace_id for order in orders})
     # Sorted by key, as every transaction writes, so that two of them never wait for each other in a circle.
     for order in sorted(orders, key=lambda each: each.key):
@@ -110,19 +112,19 @@ def _untold(order: IncomingOrder) -> Problem | None:
     return None
 
 
-def _check(order: IncomingOrder, policies: Policies) -> datetime | None:
-    """Refuse an order that cannot be stored; return its `confirmBy` (D1), None where the rule does not apply (D6)."""
-    policy = policies.get(order.marketplace_id)
-    if policy is None:
+def _check(order: IncomingOrder, policies: Policies) -> Deadline:
+    """Refuse an order that cannot be stored; return until when it can be confirmed (D1)."""
+    known = policies.get(order.marketplace_id)
+    if known is None:
         raise UnknownMarketplace(
             f"the marketplace {order.marketplace_id} is not known here; operators can add it",
             FieldError(f"{order.marketplace_id} is not known here", "/salesChannel/marketplaceId"),
         )
     refuse_contradictions(order)
     if order.ship_by_latest is None or order.fulfilled_by is FulfilledBy.AMAZON:
-        return None
+        return Deadline(None, known.policy_version)
     try:
-        return confirm_by(order.ship_by_latest, policy)
+        return Deadline(confirm_by(order.ship_by_latest, known.policy), known.policy_version)
     except ValueError as error:
         pointer = "/fulfillment/shipByWindow/latestDateTime"
         raise ContradictoryOrder("confirmBy cannot be counted", FieldError(str(error), pointer)) from error
@@ -140,7 +142,25 @@ def _missing_sellers(
     return missing
 
 
+def _count_by_older_policies(connection: psycopg.Connection, accepted: Accepted) -> Mapping[queries.Key, Deadline]:
+    """Count orders whose ship-by date is moved by the older version of the policy that they were counted by, too.
+
+    This takes the days of another year where they are needed, and no order may be locked by then.
+    """
+    counted = [each for each in accepted.values() if each[1].confirm_by is not None and each[1].policy_version > 1]
+    older = queries.find_policies_counted_by(connection, counted) if counted else {}
+    policies = {key: find_policy(connection, *key) for key in set(older.values())}
+    return {
+        key: count_by_older(accepted[key][0], policy[1], known)
+        for key, policy in older.items()
+        if (known := policies[policy])
+    }
+
+
 def _store(connection: psycopg.Connection, accepted: Accepted, actor: str, *, changes_known: bool) -> Results:
+    older: Mapping[queries.Key, Deadline] = {}
+    if changes_known:
+        older = _count_by_older_policies(connection, accepted)
     # Inserted before any order is locked: who waits for another's insert holds no lock that anyone could wait for.
     now = read_clock(connection)
     inserted = queries.insert_orders(connection, accepted.values(), now)
@@ -155,12 +175,12 @@ def _store(connection: psycopg.Connection, accepted: Accepted, actor: str, *, ch
     coming_back = [key for key in stored_orders if accepted[key][0].comes_back]
     shown = queries.shown_digests(connection, coming_back) if coming_back else {}
     for key, stored in stored_orders.items():
-        order, deadline = accepted[key]
+        order, counted = accepted[key]
         if shown.get(key) == order.channel_digest:
             results[key] = Outcome.UNCHANGED
             continue
         try:
-            results[key] = _update(connection, stored, order, deadline, actor, now)
+            results[key] = _update(connection, stored, order, (counted, older.get(key)), actor, now)
         except Problem as problem:
             results[key] = problem
     return results
@@ -199,7 +219,7 @@ def _update(  # noqa: PLR0913, PLR0917  # a decision needs all it decides on
     connection: psycopg.Connection,
     stored: StoredOrder,
     order: IncomingOrder,
-    deadline: datetime | None,
+    counted: tuple[Deadline, Deadline | None],
     actor: str,
     now: datetime,
 ) -> Outcome:
@@ -207,13 +227,12 @@ def _update(  # noqa: PLR0913, PLR0917  # a decision needs all it decides on
         if is_said_later(stored, order):
             queries.note_channel_time(connection, order)
         return Outcome.UNCHANGED
-    refuse_conflicts(stored, order, deadline, now)
-    if order.ship_by_latest == stored.ship_by_latest:
-        deadline = stored.confirm_by
+    deadline = deadline_after(stored, order, *counted)
+    refuse_conflicts(stored, order, deadline.confirm_by, now)
     queries.update_order(connection, stored, order, deadline, now)
     refresh_document(connection, *order.key)
     if stored.confirmed_time is None:
         _charge(connection, order, now)
-    event = (order.seller_id, order.order_id, stored.version + 1, changes_of(stored, order, deadline))
+    event = (order.seller_id, order.order_id, stored.version + 1, changes_of(stored, order, deadline.confirm_by))
     insert_events(connection, EventType.ORDER_UPDATED, now, actor, [event])
     return Outcome.UPDATED

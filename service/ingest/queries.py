@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from service.database import as_json
 from service.ingest.changes import payment_status_after
 from service.ingest.content import content_of, digest_of
+from service.ingest.deadlines import Deadline
 from service.ingest.rows import item_rows, order_row, package_item_rows, package_row
 from service.ingest.rules import IncomingOrder, StoredOrder
 from service.money import Money
@@ -36,9 +37,9 @@ FOR UPDATE OF o
 
 _STORED_ORDERS: LiteralString = """
 SELECT o.seller_id, o.order_id, o.version, o.created_time, o.marketplace_id, o.channel_name, o.fulfilled_by,
-    o.fulfillment_status, o.payment_status, o.ship_by_earliest, o.ship_by_latest, o.confirm_by, o.grand_total,
-    o.currency_code, o.confirmed_time, o.shipped_time, o.cancelled_time, o.cancel_reason, o.channel_digest,
-    o.channel_updated_time,
+    o.fulfillment_status, o.payment_status, o.ship_by_earliest, o.ship_by_latest, o.confirm_by,
+    o.policy_version, o.extended_until, o.grand_total, o.currency_code, o.confirmed_time, o.shipped_time,
+    o.cancelled_time, o.cancel_reason, o.channel_digest, o.channel_updated_time,
     (SELECT jsonb_object_agg(i.order_item_id, jsonb_build_array(i.quantity_ordered, i.quantity_fulfilled))
      FROM order_items i WHERE i.seller_id = o.seller_id AND i.order_id = o.order_id) AS items,
     (SELECT jsonb_object_agg(p.package_reference_id, (
@@ -113,13 +114,42 @@ def known_sellers(connection: psycopg.Connection, seller_ids: Collection[str]) -
     return {row[0] for row in rows}
 
 
+def find_policies_counted_by(
+    connection: psycopg.Connection, orders: Iterable[tuple[IncomingOrder, Deadline]]
+) -> dict[Key, tuple[str, int]]:
+    """Return by which policies those orders were counted whose ship-by date is moved, where they are older ones.
+
+    Nothing is locked: what is returned may have changed since.
+    """
+    told = list(orders)
+    rows = connection.execute(
+        """
+        SELECT o.seller_id, o.order_id, o.marketplace_id, o.policy_version
+        FROM orders o
+        JOIN unnest(%(seller_ids)s::text[], %(order_ids)s::text[], %(ship_bys)s::timestamptz[], %(versions)s::integer[])
+            AS told (seller_id, order_id, ship_by, policy_version)
+            ON o.seller_id = told.seller_id AND o.order_id = told.order_id
+        WHERE o.policy_version < told.policy_version AND o.ship_by_latest IS DISTINCT FROM told.ship_by
+        """,
+        {
+            "seller_ids": [order.seller_id for order, _ in told],
+            "order_ids": [order.order_id for order, _ in told],
+            "ship_bys": [order.ship_by_latest for order, _ in told],
+            "versions": [deadline.policy_version for _, deadline in told],
+        },
+    )
+    return {(seller_id, order_id): (marketplace, version) for seller_id, order_id, marketplace, version in rows}
+
+
 # What a later version may bring anew, and what a cancelled order keeps as it was: some channels send 0 for all of it.
 _COLUMNS: LiteralString = """
 last_updated_time, fulfillment_status, fulfillment_service_level, payment_status, deliver_by_earliest,
 deliver_by_latest, confirmed_time, shipped_time, cancelled_time, cancel_reason, channel_digest, channel_updated_time,
 sales_channel, buyer, recipient, payment_executions, label_printing_window, details, programs, ship_to_country
 """
-_TERMS: LiteralString = "ship_by_earliest, ship_by_latest, confirm_by, grand_total, currency_code, proceeds"
+_TERMS: LiteralString = """
+ship_by_earliest, ship_by_latest, confirm_by, policy_version, extended_until, grand_total, currency_code, proceeds
+"""
 
 _INSERTED: LiteralString = f"""
 seller_id, order_id, version, created_time, marketplace_id, channel_name, fulfilled_by, delivered_time, {_TERMS},
@@ -184,10 +214,10 @@ ON CONFLICT ON CONSTRAINT package_items_pkey DO NOTHING
 
 
 def insert_orders(
-    connection: psycopg.Connection, orders: Iterable[tuple[IncomingOrder, datetime | None]], now: datetime
+    connection: psycopg.Connection, orders: Iterable[tuple[IncomingOrder, Deadline]], now: datetime
 ) -> set[Key]:
-    """Insert orders, each with its `confirmBy`, and return the keys of those that did not exist already."""
-    rows = [order_row(order, confirm_by, now) for order, confirm_by in orders]
+    """Insert orders, each with its deadline, and return the keys of those that did not exist already."""
+    rows = [order_row(order, deadline, now) for order, deadline in orders]
     return set(connection.execute(_INSERT_ORDERS, {"rows": as_json(rows)}).fetchall())
 
 
@@ -195,11 +225,11 @@ def update_order(
     connection: psycopg.Connection,
     stored: StoredOrder,
     order: IncomingOrder,
-    confirm_by: datetime | None,
+    deadline: Deadline,
     now: datetime,
 ) -> None:
     """Write a later version of an order. What happened here keeps its time; what happens now takes `now`."""
-    row = order_row(order, confirm_by, now)
+    row = order_row(order, deadline, now)
     row["confirmed_time"] = stored.confirmed_time or (row["confirmed_time"] and now)
     row["shipped_time"] = stored.shipped_time or (row["shipped_time"] and now)
     row["cancelled_time"] = stored.cancelled_time or row["cancelled_time"]

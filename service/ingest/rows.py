@@ -7,12 +7,13 @@ from datetime import datetime
 
 import orjson
 
+from service.ingest.deadlines import Deadline
 from service.ingest.rules import PAYMENT_STATUS_OF, IncomingOrder, IncomingPackage, confirmed_times
 from service.orders.rules import CONFIRMED, FulfillmentStatus
 from service.search.rules import search_text
 
 
-def order_row(order: IncomingOrder, confirm_by: datetime | None, now: datetime) -> dict[str, object]:
+def order_row(order: IncomingOrder, deadline: Deadline, now: datetime) -> dict[str, object]:
     """Return the row of a new order, whose first version it is."""
     status, told = order.fulfillment_status, order.channel_updated_time or now
     confirmed = confirmed_times(order, now)
@@ -31,7 +32,9 @@ def order_row(order: IncomingOrder, confirm_by: datetime | None, now: datetime) 
         "payment_status": order.payment_status or PAYMENT_STATUS_OF[status],
         "ship_by_earliest": order.ship_by_earliest,
         "ship_by_latest": order.ship_by_latest,
-        "confirm_by": confirm_by,
+        "confirm_by": deadline.confirm_by,
+        "policy_version": deadline.policy_version,
+        "extended_until": deadline.extended_until,
         "deliver_by_earliest": order.deliver_by_earliest,
         "deliver_by_latest": order.deliver_by_latest,
         "grand_total": order.grand_total.amount if order.grand_total else None,

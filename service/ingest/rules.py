@@ -152,6 +152,8 @@ class StoredOrder:
     ship_by_earliest: datetime | None
     ship_by_latest: datetime | None
     confirm_by: datetime | None
+    policy_version: int
+    extended_until: datetime | None
     grand_total: Money | None
     confirmed_time: datetime | None
     shipped_time: datetime | None

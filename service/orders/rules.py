@@ -44,6 +44,7 @@ class EventType(StrEnum):
     REFUND_DECLINED = "REFUND_DECLINED"
     REFUND_UNKNOWN = "REFUND_UNKNOWN"
     CANCELLATION_REQUESTED = "CANCELLATION_REQUESTED"
+    DEADLINE_EXTENDED = "DEADLINE_EXTENDED"
 
 
 # Members of an order that no rule looks at: they are kept as one text, which is shown as a whole or not at all.
