@@ -18,6 +18,8 @@ from service import health
 from service.account_home import routes as account_home
 from service.api import Api, Caller, Context, json_response
 from service.cancellation import routes as cancellation
+from service.cancellation_job import job_routes as cancellation_job
+from service.cancellation_job import routes as cancellation_runs
 from service.confirmation_batches import routes as confirmation_batches
 from service.database import Database
 from service.deadlines import changes_routes as deadline_extensions
@@ -88,6 +90,8 @@ def create_app(settings: Settings) -> flask.Flask:
         confirmation_batches,
         payments,
         cancellation,
+        cancellation_job,
+        cancellation_runs,
         marketplaces,
         windows,
         deadline_extensions,

@@ -18,6 +18,8 @@ from service.confirm_command import confirm_
 from service.embedded import EmbeddedError
 from service.errors import Problem
 from service.export_command import export_
+from service.job_command import job, sweep_
+from service.liveness import LivenessError
 from service.logs import configure_logs
 from service.marketplace_commands import marketplaces
 from service.running import DamagedFileError, running_settings
@@ -73,7 +75,7 @@ def serve(settings: Settings) -> None:
 @cli.command(epilog="Example: manage-orders scheduler")
 @commands.settings_of
 def scheduler(settings: Settings) -> None:
-    """Run the cancellation sweep every minute. Any number of schedulers may run."""
+    """Run the cancellation sweep, every minute unless set otherwise. Any number of schedulers may run."""
     settings.require("database_url")
     configure_logs(settings.log_level)
     if settings.sandbox:
@@ -90,7 +92,7 @@ def openapi(settings: Settings) -> None:
 
 
 for command in (
-    commands.db, commands.import_, confirm_, export_, commands.sweep_, commands.sandbox, admin_commands.sellers_,
+    commands.db, commands.import_, confirm_, export_, sweep_, job, commands.sandbox, admin_commands.sellers_,
     admin_commands.tokens, marketplaces,
 ):  # fmt: skip
     cli.add_command(command)
@@ -119,7 +121,16 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-_EXPECTED = (EmbeddedError, UpError, DamagedFileError, SQLAlchemyError, CommandError, psycopg.Error, OSError)
+_EXPECTED = (
+    EmbeddedError,
+    UpError,
+    DamagedFileError,
+    LivenessError,
+    SQLAlchemyError,
+    CommandError,
+    psycopg.Error,
+    OSError,
+)
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import click
 import psycopg
@@ -16,7 +16,6 @@ from marshmallow import ValidationError
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 
-from service.cancellation.actions import preview_sweep, sweep
 from service.database import Database, newest_schema_version, schema_version, upgrade_schema
 from service.errors import Problem, SellerNotFound
 from service.fields import Text, Timestamp
@@ -97,6 +96,13 @@ def printable(reason: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in reason[:MAX_REASON_LENGTH])
 
 
+def read_seller_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return the value of an option that names a seller, or refuse it."""
+    if value is not None and not re.fullmatch(SELLER_ID, value, re.ASCII):
+        raise click.BadParameter("is no seller's id")
+    return value
+
+
 def checked(field: Text) -> Callable[[click.Context, click.Parameter, str], str]:
     """Return a callback that takes what the API takes, so that nothing is made which it could not name."""
 
@@ -107,13 +113,6 @@ def checked(field: Text) -> Callable[[click.Context, click.Parameter, str], str]
             raise click.BadParameter(text_of(error), param=parameter) from error
 
     return check
-
-
-def read_seller_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return the value of an option that names a seller, or refuse it."""
-    if value is not None and not re.fullmatch(SELLER_ID, value, re.ASCII):
-        raise click.BadParameter("is no seller's id")
-    return value
 
 
 def _refuse_misplaced(
@@ -152,6 +151,13 @@ def _marketplaces(database: Database, otherwise: str | None) -> FindMarketplace:
     return lambda name: ids.get(name.strip().casefold(), otherwise)
 
 
+def _progress_of(size: int | None) -> AbstractContextManager[Any]:
+    """Return a bar for whoever watches a file of this size, and nothing where nobody does."""
+    if size is None or not sys.stderr.isatty():
+        return nullcontext()
+    return click.progressbar(length=size, label="Importing", file=sys.stderr)
+
+
 @click.command(name="import", epilog="Example: manage-orders import orders.ndjson --create-sellers")
 @click.argument("file", type=click.File("rb"))
 @click.option("--create-sellers", is_flag=True, help="Create the sellers that are not known yet.")
@@ -176,9 +182,7 @@ def import_(
     _refuse_misplaced(first_line, header, seller_id, marketplace_id)
     create_missing = sellers.insert_missing_sellers if create_sellers else None
     size = Path(file.name).stat().st_size if file.name != "<stdin>" else None
-    shows_progress = size is not None and sys.stderr.isatty()
-    bar = click.progressbar(length=size or 0, label="Importing", file=sys.stderr) if shows_progress else nullcontext()
-    with open_database(settings).closing() as database, bar as progress:
+    with open_database(settings).closing() as database, _progress_of(size) as progress:
         if header is not None and seller_id is not None:
             receive, find_marketplace = receive_reported_orders, _marketplaces(database, marketplace_id)
             # What is piped in goes by once.
@@ -198,32 +202,6 @@ def import_(
         f"{summary.unchanged} unchanged, {summary.refused} refused"
     )
     if summary.refused:
-        click.get_current_context().exit(DONE_IN_PART)
-
-
-@click.command(name="sweep", epilog="Example: manage-orders sweep --dry-run")
-@click.option("--dry-run", is_flag=True, help="List what would be cancelled, and cancel nothing.")
-@settings_of
-def sweep_(settings: Settings, *, dry_run: bool) -> None:
-    """Cancel the orders that were not confirmed in time, now.
-
-    Ends with 3 when some orders stayed locked or failed; the next run takes them.
-    """
-    with open_database(settings).closing() as database:
-        if dry_run:
-            run, due = preview_sweep(database, requested_by=COMMAND_LINE, limit=sys.maxsize)
-            for order in due:
-                click.echo(f"{order.seller_id}\t{order.order_id}\t{utc(order.confirm_by)}")
-            click.echo(f"{run.found_count} orders would be cancelled", err=True)
-            return
-        done = sweep(database, requested_by=COMMAND_LINE, batch_size=settings.sweep_batch_size)
-    if done is None:
-        raise click.ClickException("the run was not started")
-    click.echo(
-        f"{done.state}: {done.found_count} due, {done.cancelled_count} cancelled, {done.skipped_count} skipped, "
-        f"{done.error_count} failed (run {done.run_id})"
-    )
-    if done.state != "SUCCEEDED":
         click.get_current_context().exit(DONE_IN_PART)
 
 

@@ -163,9 +163,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def operator_transaction(self) -> Generator[psycopg.Connection]:
+    def operator_transaction(self, timeout_s: float | None = None) -> Generator[psycopg.Connection]:
         """Open a transaction that sees every seller's rows: for operations and scheduled jobs only."""
-        with self.connection() as connection, connection.transaction():
+        with self.connection(timeout_s) as connection, connection.transaction():
+            connection.execute("SET LOCAL ROLE manage_orders_operator")
+            yield connection
+
+    @contextmanager
+    def operator_pipeline(self) -> Generator[psycopg.Connection]:
+        """Open the same for statements that travel together with their commit: read what they return afterwards.
+
+        Nothing of it is left open by a process that is stopped half-way.
+        """
+        with self.connection() as connection, connection.pipeline(), connection.transaction():
             connection.execute("SET LOCAL ROLE manage_orders_operator")
             yield connection
 

@@ -12,7 +12,8 @@ import orjson
 import psycopg
 
 from service.business_days import ConfirmationPolicy, confirm_by
-from service.cancellation.actions import request_cancellation, sweep
+from service.cancellation.actions import request_cancellation
+from service.cancellation_job.actions import sweep
 from service.database import Database
 from service.errors import Problem
 from service.ingest.actions import receive_orders

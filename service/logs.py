@@ -74,8 +74,10 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # The pool reports every refused connection of a database that is down, several times a second.
-    logging.getLogger("psycopg.pool").filters = [_OnceAMinute()]
+    # The pool reports every refused connection of a database that is down, several times a second. The others tell one
+    # thing only, every few seconds while it lasts.
+    for name in ("psycopg.pool", "service.heart", "service.pings"):
+        logging.getLogger(name).filters = [_OnceAMinute()]
     # Each call of the payment service with its address; and each run of a job, or that the one before it is still under
     # way, which is as it should be: what matters of them is told here.
     for name, least in (("httpx", logging.WARNING), ("httpcore", logging.WARNING), ("apscheduler", logging.ERROR)):

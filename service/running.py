@@ -12,6 +12,18 @@ from typing import Any, cast
 from service.settings import Settings
 
 RUNNING_FILE = "running.json"
+# The settings that the processes of an `up` and the commands beside it must have in common.
+_KEPT = (
+    "payment_service_url",
+    "payment_service_token",
+    "sweep_interval_s",
+    "sweep_batch_size",
+    "max_sweep_orders",
+    "max_sweep_percent",
+    "max_seller_sweep_percent",
+    "sweep_percent_from",
+    "max_clock_skew_s",
+)
 
 
 class DamagedFileError(Exception):
@@ -23,15 +35,18 @@ def running_settings(settings: Settings) -> Settings:
     running = read_file(settings.data_directory / RUNNING_FILE)
     if not running or settings.database_url not in {"", running["databaseUrl"]} or not _is_alive(running["pid"]):
         return settings
-    # The key is the one that its API knows tokens by, and who charges for its API charges for the commands.
-    return replace(
-        settings,
-        database_url=running["databaseUrl"],
-        secret_key=running["secretKey"],
-        sandbox=True,
-        payment_service_url=running.get("paymentServiceUrl", ""),
-        payment_service_token=running.get("paymentServiceToken", ""),
-    )
+    # The key is the one that its API knows tokens by. Who charges for its API charges for the commands, and a sweep by
+    # hand is held by what holds its scheduler's.
+    kept = {name: running[name] for name in _KEPT if name in running}
+    return replace(settings, database_url=running["databaseUrl"], secret_key=running["secretKey"], sandbox=True, **kept)
+
+
+def write_running(settings: Settings, directory: Path) -> Path:
+    """Tell the other commands of an `up`; return the file, to be removed at its end."""
+    told = {"databaseUrl": settings.database_url, "secretKey": settings.secret_key, "pid": os.getpid()}
+    file = directory / RUNNING_FILE
+    write_file(file, told | {name: getattr(settings, name) for name in _KEPT})
+    return file
 
 
 def read_file(file: Path) -> dict[str, Any]:

@@ -95,6 +95,10 @@ class Settings:
             "PAYMENT_SERVICE_TIMEOUT_MS", "limit of one call to the payment service", at_least=100, at_most=60_000
         ),
     )
+    sweep_interval_s: int = field(
+        default=60,
+        metadata=_about("MANAGE_ORDERS_SWEEP_INTERVAL_S", "seconds between sweeps", at_least=1, at_most=3600),
+    )
     sweep_batch_size: int = field(
         default=1000,
         metadata=_about(
@@ -102,6 +106,54 @@ class Settings:
             "orders that the sweep cancels in one transaction",
             at_least=1,
             at_most=10_000,
+        ),
+    )
+    sweep_limit_s: int = field(
+        default=900,
+        metadata=_about(
+            "MANAGE_ORDERS_SWEEP_LIMIT_S", "a scheduler whose sweep takes longer ends, to be started anew", at_least=1
+        ),
+    )
+    max_sweep_orders: int = field(
+        default=5000,
+        metadata=_about("MANAGE_ORDERS_MAX_SWEEP_ORDERS", "a sweep that would cancel more is held"),
+    )
+    max_sweep_percent: int = field(
+        default=20,
+        metadata=_about(
+            "MANAGE_ORDERS_MAX_SWEEP_PERCENT", "the same, as a share of all open orders", at_least=0, at_most=100
+        ),
+    )
+    max_seller_sweep_percent: int = field(
+        default=50,
+        metadata=_about(
+            "MANAGE_ORDERS_MAX_SELLER_SWEEP_PERCENT", "the same, as a share of one seller's", at_least=0, at_most=100
+        ),
+    )
+    sweep_percent_from: int = field(
+        default=50,
+        metadata=_about(
+            "MANAGE_ORDERS_SWEEP_PERCENT_FROM", "fewer orders are no reason to hold, whatever their share", at_least=1
+        ),
+    )
+    max_clock_skew_s: int = field(
+        default=60,
+        metadata=_about(
+            "MANAGE_ORDERS_MAX_CLOCK_SKEW_S", "a sweep is held when the database's clock is further off", at_least=1
+        ),
+    )
+    scheduler_port: int = field(
+        default=0,
+        metadata=_about(
+            "MANAGE_ORDERS_SCHEDULER_PORT", "port of the scheduler's `/health/live`; none when 0", at_most=65535
+        ),
+    )
+    ping_url: str = field(
+        default="",
+        repr=False,
+        metadata=_about(
+            "MANAGE_ORDERS_PING_URL",
+            "told of every sweep: `/start`, then itself or `/fail`, so that silence is noticed",
         ),
     )
     log_level: str = field(
@@ -123,8 +175,12 @@ class Settings:
         settings = cls(**values)
         if settings.secret_key and len(settings.secret_key) < MIN_SECRET_KEY_LENGTH:
             raise SettingsError(f"MANAGE_ORDERS_SECRET_KEY must have at least {MIN_SECRET_KEY_LENGTH} characters")
-        if settings.payment_service_url and not settings.payment_service_url.startswith(("http://", "https://")):
-            raise SettingsError("PAYMENT_SERVICE_URL must begin with http:// or https://")
+        for name in ("payment_service_url", "ping_url"):
+            url: str = getattr(settings, name)
+            if url and not url.startswith(("http://", "https://")):
+                raise SettingsError(
+                    f"{cls.__dataclass_fields__[name].metadata['variable']} must begin with http:// or https://"
+                )
         if settings.log_level not in LOG_LEVELS:
             raise SettingsError(f"MANAGE_ORDERS_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
         return settings

@@ -28,7 +28,7 @@ from service.database import Database, schema_version, upgrade_schema
 from service.demo import DEMO_SELLERS, add_late_orders, create_demo
 from service.embedded import EmbeddedServer, locked
 from service.errors import SandboxRefused
-from service.running import RUNNING_FILE, read_file, write_file
+from service.running import read_file, write_file, write_running
 from service.sandbox.actions import enter_sandbox
 from service.sandbox.queries import Clock, find_clock
 from service.search.queries import find_orders
@@ -36,6 +36,7 @@ from service.search.rules import DEFAULT_SORT, OrderFilter
 from service.sellers.actions import authenticate, create_token
 from service.settings import Settings
 from service.unprivileged import end_with_parent
+from service.watchdog import STALLED
 
 START_LIMIT_S = 60
 STOP_LIMIT_S = 20
@@ -92,15 +93,14 @@ def _start(settings: Settings, directory: Path, stack: ExitStack) -> NoReturn:
         keys, example = _prepare(database, directory, secret_key)
         with database.connection() as connection:
             clock = find_clock(connection)
-    running = {"databaseUrl": url, "secretKey": secret_key, "paymentServiceUrl": settings.payment_service_url}
-    running["paymentServiceToken"] = settings.payment_service_token
-    write_file(directory / RUNNING_FILE, {**running, "pid": os.getpid()})
-    stack.callback((directory / RUNNING_FILE).unlink, missing_ok=True)
+    stack.callback(write_running(settings, directory).unlink, missing_ok=True)
     _say("starting the API and the scheduler")
     children = {name: stack.enter_context(_child(name, settings, directory)) for name in ("serve", "scheduler")}
     _wait_until_ready(settings, children, directory)
     click.echo(_banner(settings, directory, keys, example, clock))
     while True:
+        if children["scheduler"].poll() == STALLED:
+            children["scheduler"] = stack.enter_context(_child("scheduler", settings, directory))
         _refuse_dead(children, directory)
         time.sleep(0.5)
 

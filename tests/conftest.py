@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import os
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -22,54 +19,28 @@ from psycopg.conninfo import make_conninfo
 from werkzeug.test import TestResponse
 
 from service.app import create_app
+from service.cancellation_job.rules import Limits, SweepOptions
 from service.database import Database, upgrade_schema
-from service.embedded import EmbeddedServer
 from service.sandbox.actions import enter_sandbox, move_clock
 from service.sellers.actions import create_token
 from service.sellers.queries import insert_seller
 from service.settings import Settings
 from tests.contract import Contract
 from tests.invariants import broken_invariants
+from tests.server import running_server
 
 SECRET_KEY = "a key that is only for tests, 32+"
 SELLER, OTHER_SELLER = "A1SELLER", "A2SELLER"
+# Of a test's few orders all may be due.
+LIFTED = SweepOptions(limits=Limits(max_orders=10**9, max_percent=100, max_seller_percent=100))
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """Yield a PostgreSQL: `TEST_DATABASE_URL`, else one in a container, else the embedded one."""
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given:
-        yield given
-        return
-    if _container_engine_answers():
-        from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415  # starts a client when imported
-
-        with PostgresContainer("postgres:17", driver=None) as container:
-            yield container.get_connection_url()
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="manage-orders-tests-") as directory,
-        EmbeddedServer(Path(directory) / "data") as server,
-    ):
-        yield server.url
-
-
-def _container_engine_answers() -> bool:
-    import docker  # noqa: PLC0415  # slow to import, and of use only here
-    from docker.errors import DockerException  # noqa: PLC0415
-
-    # The client leaves its socket open when nothing answers; collected here, that warns nobody.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        try:
-            docker.from_env().close()
-        except DockerException:
-            return False
-        finally:
-            gc.collect()
-    return True
+    """Yield the PostgreSQL of the session."""
+    with running_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +92,8 @@ def owner(database_url: str) -> Iterator[psycopg.Connection]:
 
 # Each behind those that refer to it.
 TABLES = (
-    *("cancellation_errors", "cancellation_runs", "confirmation_batch_rows", "confirmation_batches", "saved_views"),
+    *("cancellation_errors", "cancellation_approvals", "cancellation_runs", "cancellation_pauses", "schedulers"),
+    *("deadline_changes", "confirmation_batch_rows", "confirmation_batches", "saved_views"),
     *("refund_items", "refunds", "charges", "package_items", "packages", "order_items", "order_events"),
     *("order_search", "orders", "tokens", "sellers", "payment_service", "sandbox_clock"),
 )
@@ -151,6 +123,31 @@ def database(shared_database: Database, owner: psycopg.Connection) -> Iterator[D
     with shared_database.operator_transaction() as connection:
         broken = broken_invariants(connection)
     assert not broken, f"invariants do not hold: {broken}"
+
+
+@pytest.fixture
+def own_policies(owner: psycopg.Connection) -> Iterator[None]:
+    """Take away the marketplaces and policies that a test makes: those that come with the schema are shared.
+
+    To be named in `usefixtures`, so that the invariants are looked at before.
+    """
+    yield
+    empty_tables(owner)
+    with owner.transaction():
+        owner.execute(
+            """
+            DELETE FROM marketplace_calendars c USING marketplace_policies p
+            WHERE c.marketplace_id = p.marketplace_id AND c.policy_version = p.policy_version
+                AND p.created_by <> 'migration'
+            """
+        )
+        owner.execute("DELETE FROM marketplace_policies WHERE created_by <> 'migration'")
+        owner.execute(
+            """
+            DELETE FROM marketplaces m
+            WHERE NOT EXISTS (SELECT FROM marketplace_policies p WHERE p.marketplace_id = m.marketplace_id)
+            """
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import flask
 import jsonschema_rs
+import orjson
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
@@ -32,7 +33,7 @@ class Contract:
         assert media is not None, f"{method} {path} answered with {response.mimetype}"
         if not response.is_json:  # a file, whose schema is text
             return
-        errors = self.errors(media["schema"], response.get_json(force=True))
+        errors = self.errors(media["schema"], orjson.loads(response.data))
         assert not errors, f"{method} {path} broke the contract: {errors[:3]}"
 
     def errors(self, schema: dict[str, Any], value: object) -> list[str]:

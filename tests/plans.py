@@ -6,7 +6,8 @@ security. It runs in the tests on thousands of orders, and in the benchmark on a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from service.search.rules import SORTS, OrderFilter, Sort
 PAGE = 50
 # A walk that finds little is left after 3,000 orders, and one that has half a page by then goes on for as many more.
 MAX_DROPPED = 10_000
-LARGE_TABLES = frozenset({"orders", "order_items", "order_search", "order_events", "packages"})
+LARGE_TABLES = frozenset({"orders", "order_items", "order_search", "order_events", "packages", "cancellation_runs"})
 # Each with whether its page is met on a walk along an index; the others are found by an index of their own and sorted.
 SHAPES: Mapping[str, tuple[str, OrderFilter, bool]] = {
     **{f"sorted by {sort}": (sort, OrderFilter(), True) for sort in SORTS},
@@ -57,8 +58,8 @@ SHAPES: Mapping[str, tuple[str, OrderFilter, bool]] = {
 class Explained:
     """Stands in for a connection: answers as it does, and keeps the plan of whatever reads orders."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: psycopg.Connection, cursor: psycopg.Cursor[Any] | None = None) -> None:
+        self._connection, self._executing = connection, cursor or connection
         self.plans: list[dict[str, Any]] = []
 
     def execute(self, statement: Any, parameters: Any = None) -> psycopg.Cursor[Any]:
@@ -66,7 +67,15 @@ class Explained:
         explain: Any = "EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) " + statement
         ((plan,),) = self._connection.execute(explain, parameters).fetchall()
         self.plans.extend(nodes(plan[0]["Plan"]))
-        return self._connection.execute(statement, parameters)
+        return self._executing.execute(statement, parameters)
+
+    @contextmanager
+    def cursor(self, **options: Any) -> Generator[Explained]:
+        """Stand in for a cursor in the same way."""
+        with self._connection.cursor(**options) as cursor:
+            explained = Explained(self._connection, cursor)
+            explained.plans = self.plans
+            yield explained
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -91,16 +100,17 @@ def broken_plans(database: Database, seller_id: str, shapes: Mapping[str, tuple[
                     explained, seller_id, filters, Sort.parse(sort),
                     limit=PAGE, position=page.next_position, start=page.start,
                 )  # fmt: skip
-        found += [f"{name}: {fault}" for fault in _faults(explained.plans, PAGE + 1 if is_walked else MAX_FOUND)]
+        found += [f"{name}: {fault}" for fault in faults_of(explained.plans, PAGE + 1 if is_walked else MAX_FOUND)]
     for by in CountBy:
         with database.seller_transaction(seller_id) as connection:
             explained = Explained(connection)
             count_orders(explained, seller_id, OrderFilter(), by)
-        found += [f"counts by {by}: {fault}" for fault in _faults(explained.plans, PAGE + 1)]
+        found += [f"counts by {by}: {fault}" for fault in faults_of(explained.plans, PAGE + 1)]
     return found
 
 
-def _faults(plans: list[dict[str, Any]], sorted_rows: int) -> Iterator[str]:
+def faults_of(plans: list[dict[str, Any]], sorted_rows: int) -> Iterator[str]:
+    """Yield what is wrong with plans that may sort so many rows."""
     for plan in plans:
         if plan["Node Type"] == "Seq Scan" and plan["Relation Name"] in LARGE_TABLES and plan["Actual Loops"]:
             yield f"reads all of {plan['Relation Name']}"

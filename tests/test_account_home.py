@@ -13,8 +13,8 @@ import pytest
 from service.account_home import queries
 from service.account_home.rules import CANCELLATION_TARGET, LATE_SHIPMENT_TARGET, SELLER_CANCEL_REASONS, Rate
 from service.business_days import local_day
-from service.cancellation.actions import sweep
 from service.cancellation.rules import CancelReason
+from service.cancellation_job.actions import sweep
 from service.database import Database
 from service.orders.rules import FulfillmentStatus
 from tests.conftest import NOW, OTHER_SELLER, SELLER, ApiClient, confirmation, order_document
@@ -350,11 +350,12 @@ def many_orders(owner: psycopg.Connection, database: Database, set_clock: Clock)
         f"""
         SET app.test_now = '2026-03-02 12:00Z';
         INSERT INTO orders (
-            seller_id, order_id, version, created_time, last_updated_time, marketplace_id, channel_name, fulfilled_by,
-            fulfillment_status, payment_status, ship_by_latest, confirm_by, grand_total, currency_code, confirmed_time,
+            seller_id, order_id, version, created_time, last_updated_time, marketplace_id, policy_version, channel_name,
+            fulfilled_by, fulfillment_status, payment_status, ship_by_latest, confirm_by, grand_total, currency_code,
+            confirmed_time,
             shipped_time, cancelled_time, cancel_reason, channel_digest, sales_channel, details
         )
-        SELECT 'A1SELLER', prefix || n, 1, moment, moment, 'ATVPDKIKX0DER', 'AMAZON', fulfilled_by, status,
+        SELECT 'A1SELLER', prefix || n, 1, moment, moment, 'ATVPDKIKX0DER', 1, 'AMAZON', fulfilled_by, status,
             CASE status WHEN 'UNSHIPPED' THEN 'AUTHORIZED' WHEN 'SHIPPED' THEN 'CHARGED' ELSE 'UNPAID' END, ship_by,
             CASE WHEN fulfilled_by = 'MERCHANT' THEN ship_by + interval '8 days 12 hours' END, 10, 'USD',
             CASE WHEN status = 'SHIPPED' THEN moment END, CASE WHEN status = 'SHIPPED' THEN moment END,

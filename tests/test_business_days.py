@@ -1,8 +1,10 @@
 import importlib.resources
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,7 +14,15 @@ from holidays import country_holidays, list_supported_countries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.business_days import ConfirmationPolicy, confirm_by, is_supported_country
+from service.business_days import (
+    ConfirmationPolicy,
+    InvalidPolicy,
+    confirm_by,
+    explain_days,
+    extend_by_business_days,
+    is_supported_country,
+    refuse_invalid,
+)
 
 Days = npt.NDArray[np.datetime64]
 Seconds = npt.NDArray[np.int64]
@@ -136,26 +146,53 @@ def test_years_without_known_holidays_are_refused(country: str) -> None:
     assert confirm_by(datetime(calendar.end_year, 6, 1, tzinfo=UTC), policy).year == calendar.end_year
 
 
-@pytest.mark.parametrize("window", [0, -1])
-def test_a_window_without_business_days_is_refused(window: int) -> None:
-    # Mutant: a window below one never ends.
-    with pytest.raises(ValueError, match="at least one"):
-        ConfirmationPolicy("BR", "America/Sao_Paulo", window)
+@pytest.mark.parametrize("window", [0, -1, 31])
+def test_a_window_of_none_or_too_many_business_days_is_refused(window: int) -> None:
+    # Mutants: a window below one never ends; one of a year is a typing error.
+    with pytest.raises(ValueError, match="1 to 30"):
+        refuse_invalid(ConfirmationPolicy("BR", "America/Sao_Paulo", window), 2026)
 
 
-@pytest.mark.parametrize("zone", ["", "America", "America/Nowhere", "../UTC", "/etc/localtime", "UTC\0", "Z" * 5000])
+NO_ZONES = ["", "America", "America/Nowhere", "../UTC", "/etc/localtime", "UTC\0", "Z" * 5000]
+
+
+@pytest.mark.parametrize(
+    "zone", [*NO_ZONES, "localtime", "posixrules", "Factory", "right/Europe/Lisbon", "posix/Europe/Lisbon"]
+)
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
-    # Mutant: letting KeyError or OSError through at the first order.
-    with pytest.raises(ValueError, match="is not a time zone"):
-        ConfirmationPolicy("BR", zone)
+    # Mutant: taking whatever file the host has among its zones, which another host has not, or as another time.
+    with pytest.raises(InvalidPolicy, match="is not a time zone") as refused:
+        refuse_invalid(ConfirmationPolicy("BR", zone), 2026)
+    assert refused.value.field == "time_zone"
+
+
+@pytest.mark.parametrize("zone", NO_ZONES)
+def test_by_a_stored_policy_whose_time_zone_the_host_lacks_no_deadline_is_counted(zone: str) -> None:
+    # Mutants: letting KeyError or OSError through; refusing to read the policy at all.
+    with pytest.raises(ValueError, match="does not know the time zone"):
+        confirm_by(utc("2026-03-06"), ConfirmationPolicy("BR", zone))
+
+
+def test_a_country_whose_days_end_with_this_year_is_refused() -> None:
+    # Mutant: looking at the present year only, when deadlines reach into the next one from December on.
+    calendar = country_holidays("LK")
+    policy = ConfirmationPolicy("LK", "Asia/Colombo")
+    refuse_invalid(policy, calendar.end_year - 1)
+    for year in (calendar.end_year, calendar.start_year - 1):
+        with pytest.raises(InvalidPolicy, match="holidays of LK are known from") as refused:
+            refuse_invalid(policy, year)
+        assert refused.value.field == "country_code"
 
 
 @pytest.mark.parametrize("country", ["", "br", "UK", "BRA", "ZZ", "HolidayBase", "XNYS"])
 def test_only_alpha_2_codes_of_known_countries_are_supported(country: str) -> None:
     # Mutants: the library's aliases; any name the library exports.
     assert not is_supported_country(country)
+    policy = ConfirmationPolicy(country, "UTC")
+    with pytest.raises(InvalidPolicy, match="working days"):
+        refuse_invalid(policy, 2026)
     with pytest.raises(ValueError, match="working days"):
-        ConfirmationPolicy(country, "UTC")
+        confirm_by(utc("2026-03-06"), policy)
 
 
 def test_the_countries_of_the_marketplaces_are_supported() -> None:
@@ -193,11 +230,17 @@ def test_who_ships_later_confirms_no_earlier(one: datetime, other: datetime, pol
     assert confirm_by(min(one, other), policy) <= confirm_by(max(one, other), policy)
 
 
-@given(INSTANTS, POLICIES)
-def test_a_longer_window_ends_later(ship_by: datetime, policy: ConfirmationPolicy) -> None:
-    # Mutant: a cache that leaves the window out of its key.
-    longer = ConfirmationPolicy(policy.country_code, policy.time_zone, policy.window_business_days + 1)
-    assert confirm_by(ship_by, longer) > confirm_by(ship_by, policy)
+@given(INSTANTS, POLICIES, st.integers(1, 29))
+def test_an_extension_by_business_days_is_a_longer_window(
+    ship_by: datetime, policy: ConfirmationPolicy, business_days: int
+) -> None:
+    # Mutants: counting from the deadline's own date instead of the last day before it; an answer cached for another
+    # policy or window.
+    shorter = replace(policy, window_business_days=min(policy.window_business_days, 30 - business_days))
+    longer = replace(shorter, window_business_days=shorter.window_business_days + business_days)
+    deadline = confirm_by(ship_by, longer)
+    assert extend_by_business_days(confirm_by(ship_by, shorter), shorter, business_days) == deadline
+    assert deadline > confirm_by(ship_by, shorter)
 
 
 def test_threads_get_the_same_answers() -> None:
@@ -311,3 +354,127 @@ def test_100_000_random_cases_agree_with_numpy() -> None:
                 different.append((country, name, window, instant))
     assert total == 100_000
     assert different == []
+
+
+# The same oracle for policies of their own: numpy knows the weekend as a mask, and extra days turn single days around.
+
+FIRST_DAY, DAYS_KNOWN = date(2019, 1, 1), 10 * 365
+
+
+@cache
+def holidays_of(country: str) -> frozenset[date]:
+    library = country_holidays(country, years=range(2018, 2030))
+    assert not library.weekend_workdays
+    return frozenset(library)
+
+
+@st.composite
+def own_policies(draw: st.DrawFn) -> ConfirmationPolicy:
+    near = st.dates(date(2023, 11, 1), date(2024, 3, 1))
+    working_days = draw(st.frozensets(near, max_size=20))
+    holidays = draw(st.frozensets(near, max_size=20)) - working_days
+    return ConfirmationPolicy(
+        draw(st.sampled_from(["US", "BR", "GB"])),
+        draw(st.sampled_from(["America/New_York", "America/Sao_Paulo", "Asia/Kathmandu"])),
+        draw(st.integers(1, 30)),
+        draw(st.frozensets(st.integers(1, 7), max_size=6)),
+        working_days,
+        dict.fromkeys(holidays, "Closed"),
+    )
+
+
+def numpy_days(policy: ConfirmationPolicy) -> np.busdaycalendar:
+    days = [FIRST_DAY + timedelta(days=n) for n in range(DAYS_KNOWN)]
+    mask = "".join("0" if day in (policy.weekend or ()) else "1" for day in range(1, 8))
+    off = holidays_of(policy.country_code)
+    holidays = np.array(sorted(off), "datetime64[D]")
+    plain = np.is_busday(np.array(days, "datetime64[D]"), weekmask=mask, holidays=holidays)
+    idle = [day for day, works in zip(days, plain.tolist(), strict=True) if not works]
+    idle = [day for day in idle if day not in policy.extra_working_days]
+    return np.busdaycalendar("1111111", np.array([*idle, *policy.extra_holidays], "datetime64[D]"))
+
+
+@given(st.datetimes(datetime(2023, 10, 1), datetime(2024, 3, 15), timezones=st.just(UTC)), own_policies())  # noqa: DTZ001 bounds are naive by contract
+def test_policies_with_other_weekends_and_extra_days_agree_with_numpy(
+    ship_by: datetime, policy: ConfirmationPolicy
+) -> None:
+    # Mutants: an extra day looked at behind the weekend or the holidays; a weekend that adds to the country's.
+    zone = ZoneInfo(policy.time_zone)
+    first = ship_by.astimezone(zone).date()
+    calendar = numpy_days(policy)
+    offset = np.busday_offset(np.datetime64(first), policy.window_business_days, roll="backward", busdaycal=calendar)
+    last = date.fromisoformat(str(offset))
+
+    days = explain_days(first, policy)
+
+    assert confirm_by(ship_by, policy) == datetime.combine(last + timedelta(days=1), datetime.min.time(), zone)
+    assert [day.date for day in days] == [first + timedelta(days=n + 1) for n in range((last - first).days)]
+    counted = [day.number is not None for day in days]
+    assert counted == np.is_busday([day.date for day in days], busdaycal=calendar).tolist()
+    numbers = [day.number for day in days if day.number is not None]
+    assert numbers == list(range(1, policy.window_business_days + 1))
+    for day in days:
+        if day.number is None:
+            assert (day.reason, day.name) != (None, None), day
+
+
+def test_each_day_says_why() -> None:
+    # Mutants: a reason taken for another; the name left out. Each line stands for one branch of the judgement.
+    policy = ConfirmationPolicy(
+        "CN",
+        "Asia/Shanghai",
+        4,
+        extra_working_days=frozenset({date(2024, 9, 15)}),
+        extra_holidays={date(2024, 9, 13): "Move of the warehouse"},
+    )
+    told = [(day.date.day, day.number, day.reason) for day in explain_days(date(2024, 9, 12), policy)]
+    assert told == [
+        (13, None, "EXTRA_HOLIDAY"),
+        (14, 1, "WEEKEND_WORKDAY"),
+        (15, 2, "EXTRA_WORKING_DAY"),
+        (16, None, "HOLIDAY"),
+        (17, None, "HOLIDAY"),
+        (18, 3, None),
+        (19, 4, None),
+    ]
+    days = {day.date: day for day in explain_days(date(2011, 12, 28), ConfirmationPolicy("WS", "Pacific/Apia", 3))}
+    assert days[date(2011, 12, 30)].reason == "SKIPPED_BY_ZONE"
+    assert days[date(2011, 12, 31)].reason == "WEEKEND"
+    new_year = explain_days(date(2025, 12, 31), ConfirmationPolicy("US", "UTC", 1))[0]
+    assert (new_year.reason, new_year.name) == ("HOLIDAY", "New Year's Day")
+
+
+@pytest.mark.parametrize(("country", "year"), [("SA", 2013), ("TW", 1999), ("AE", 2021), ("SD", 2008), ("CN", 2024)])
+def test_a_stored_year_works_on_the_days_that_the_library_says(country: str, year: int) -> None:
+    # Mutants: one weekend for a year in which the country moved it; weekend days that are worked left out.
+    library, policy = country_holidays(country, years=year), ConfirmationPolicy(country, "UTC", 1)
+    days = [date(year, 1, 1) + timedelta(days=n) for n in range(365)]
+    differing = [
+        day
+        for day in days[1:]
+        if (explain_days(day - timedelta(days=1), policy)[0].number is not None) != library.is_working_day(day)
+    ]
+    assert differing == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"weekend": frozenset(range(1, 8))}, "weekend"),
+        ({"weekend": frozenset({0})}, "weekend"),
+        ({"weekend": frozenset({8})}, "weekend"),
+        (
+            {"extra_working_days": frozenset({date(2026, 1, 1)}), "extra_holidays": {date(2026, 1, 1): "Both"}},
+            "extra_holidays",
+        ),
+        ({"extra_holidays": {date(2026, 1, 1): ""}}, "extra_holidays"),
+        ({"extra_holidays": {date(2026, 1, 1): "x" * 101}}, "extra_holidays"),
+        ({"extra_working_days": frozenset(date.fromordinal(700_000 + n) for n in range(367))}, "extra_working_days"),
+        ({"extra_holidays": {date.fromordinal(700_000 + n): "x" for n in range(367)}}, "extra_holidays"),
+    ],
+)
+def test_a_policy_that_contradicts_itself_is_refused(changes: dict[str, Any], field: str) -> None:
+    # Mutants: any of the limits left out; a week without working days would be walked to the end of the calendar.
+    with pytest.raises(InvalidPolicy) as refused:
+        refuse_invalid(ConfirmationPolicy("US", "UTC", **changes), 2026)
+    assert refused.value.field == field

@@ -16,8 +16,9 @@ from datetime import timedelta
 
 import pytest
 
-from service.cancellation.actions import cancel_order, sweep
+from service.cancellation.actions import cancel_order
 from service.cancellation.rules import CancelReason
+from service.cancellation_job.actions import sweep
 from service.database import upgrade_schema
 from service.sandbox.actions import move_clock
 from service.shipments.actions import confirm_shipment

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-from service.cancellation.actions import sweep
 from service.cancellation.schemas import CANCELLED_ORDER, REQUESTED_ORDER
+from service.cancellation_job.actions import sweep
 from service.database import Database
 from service.orders.examples import INCOMING_ORDER, NEW_ORDER
 from tests.conftest import CONFIRM_BY, NOW, SELLER, ApiClient, confirmation, order_document

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, LiteralString, Self, cast
 
@@ -23,9 +23,9 @@ from psycopg import errors as pg
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from service.cancellation import queries as cancellation_queries
-from service.cancellation.actions import sweep
-from service.cancellation.ledger import CancellationRun
+from service.cancellation_job import queries as cancellation_queries
+from service.cancellation_job.actions import sweep
+from service.cancellation_job.ledger import CancellationRun
 from service.database import Database, conninfo, upgrade_schema
 from service.errors import ConfirmationWindowClosed, OrderCancelled
 from service.ingest.actions import receive_orders
@@ -37,7 +37,7 @@ from service.sellers.queries import insert_seller
 from service.settings import Settings
 from service.shipments.actions import confirm_shipment
 from service.shipments.rules import ConfirmedItem, ShipmentConfirmation
-from tests.conftest import CONFIRM_BY, NOW, SECRET_KEY, SELLER, order_document
+from tests.conftest import CONFIRM_BY, LIFTED, NOW, SECRET_KEY, SELLER, order_document
 from tests.invariants import broken_invariants
 
 # One unit of three: even that charges the whole order (R10), and keeps the sweep away from it (D3).
@@ -219,7 +219,7 @@ CONFIRMATION_STEPS: Mapping[str, str] = {
 SWEEP_STEPS: Mapping[str, str] = {
     "SET state = 'ABANDONED'": "start",
     "SELECT confirm_by, seller_id, order_id FROM orders": "find",
-    "WITH due AS": "cancel",
+    "WITH gate AS": "cancel",
     "SELECT order_id FROM orders": "wait",
 }
 
@@ -534,7 +534,7 @@ class Race:
         sweeps = [run for future in sweeping for run in future.result()]
         # The deadline of all has come by now: what was refused must be cancelled, if not before then by this run.
         move_clock(self.arena.database, CONFIRM_BY + timedelta(minutes=1))
-        sweeps.append(sweep(self.arena.database, requested_by="test"))
+        sweeps.append(sweep(self.arena.database, requested_by="test", options=LIFTED))
         return confirmations, self.arena.faults(confirmations, sweeps)
 
     def _confirm(self, order_id: str, not_before: float) -> object:
@@ -545,7 +545,13 @@ class Race:
         runs: list[CancellationRun | BaseException | None] = []
         while not over.is_set():
             try:
-                runs.append(sweep(self._sweeping, requested_by="test", batch_size=self._random.choice([1, 7, 1000])))
+                runs.append(
+                    sweep(
+                        self._sweeping,
+                        requested_by="test",
+                        options=replace(LIFTED, batch_size=self._random.choice([1, 7, 1000])),
+                    )
+                )
             except Exception as error:  # noqa: BLE001  # judged with the outcome
                 runs.append(error)
         return runs

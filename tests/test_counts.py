@@ -132,9 +132,10 @@ def make_orders(owner: psycopg.Connection, status: str, count: int, prefix: str)
         """
         WITH new AS (
             INSERT INTO orders (seller_id, order_id, version, created_time, last_updated_time, marketplace_id,
-                channel_name, fulfilled_by, fulfillment_status, payment_status, ship_by_latest, confirm_by, grand_total,
-                currency_code, cancelled_time, cancel_reason, channel_digest, sales_channel, details)
-            SELECT %(seller_id)s, %(prefix)s || number, 1, moment, moment, 'ATVPDKIKX0DER', 'AMAZON', 'MERCHANT',
+                policy_version, channel_name, fulfilled_by, fulfillment_status, payment_status, ship_by_latest,
+                confirm_by, grand_total, currency_code, cancelled_time, cancel_reason, channel_digest, sales_channel,
+                details)
+            SELECT %(seller_id)s, %(prefix)s || number, 1, moment, moment, 'ATVPDKIKX0DER', 1, 'AMAZON', 'MERCHANT',
                 %(status)s::text,
                 CASE %(status)s::text WHEN 'UNSHIPPED' THEN 'AUTHORIZED' WHEN 'CANCELLED' THEN 'UNPAID' END,
                 moment, moment + interval '9 days', 10, 'USD',

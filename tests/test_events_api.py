@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from service.cancellation.actions import sweep
+from service.cancellation_job.actions import sweep
 from service.database import Database
 from service.events.rules import Actor, ActorType, Change, read_details
 from tests.conftest import CONFIRM_BY, NOW, SHIP_BY, ApiClient, confirmation, order_document
@@ -184,6 +184,7 @@ def test_an_event_from_before_these_facts_were_kept_leaves_them_out(
         ("token:13a16741", Actor(ActorType.TOKEN, "13a16741")),
         ("carrier:13a16741", Actor(ActorType.CARRIER, "13a16741")),
         ("cancellation-run:5f0c", Actor(ActorType.CANCELLATION_RUN, "5f0c")),
+        ("deadline-change:7c9e", Actor(ActorType.DEADLINE_CHANGE, "7c9e")),
         ("command-line", Actor(ActorType.COMMAND_LINE, None)),
         ("payments", Actor(ActorType.PAYMENTS, None)),
         ("robot:7", Actor(ActorType.OTHER, "robot:7")),

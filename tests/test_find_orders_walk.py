@@ -13,7 +13,7 @@ import orjson
 import psycopg
 import pytest
 
-from service.cancellation.actions import sweep
+from service.cancellation_job.actions import sweep
 from service.database import Database
 from service.ingest.actions import receive_orders
 from service.ingest.schemas import read_line

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from service.cancellation.actions import sweep
+from service.cancellation_job.actions import sweep
 from service.database import Database
 from service.errors import Problem
 from service.ingest.actions import receive_orders
@@ -507,7 +507,9 @@ def test_an_order_confirmed_and_cancelled_here_comes_back_to_an_empty_database(
     sweep(database, requested_by="test")
     given_out = [shown(seller, document["orderId"]) for document in (confirmed, cancelled)]
     owner.execute(
-        sql.SQL("TRUNCATE {}, cancellation_runs").format(sql.SQL(", ").join(map(sql.Identifier, ORDER_TABLES)))
+        sql.SQL("TRUNCATE {}, cancellation_runs, cancellation_approvals").format(
+            sql.SQL(", ").join(map(sql.Identifier, ORDER_TABLES))
+        )
     )
     for document in given_out:
         # Whose run it was is no longer known here, and without one nothing may say that nobody confirmed in time.

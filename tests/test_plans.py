@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from service.cancellation_job.actions import sweep
+from service.cancellation_job.job_queries import find_job_facts, find_last_success
+from service.cancellation_job.run_queries import RunFilters, find_cancelled_orders, find_runs
 from service.database import Database
+from service.deadlines.changes_order_queries import find_open_orders
+from service.deadlines.changes_rules import Selection
+from service.monitoring.queries import find_day, observe
 from service.search.queries import find_orders
 from service.search.rules import Sort
-from tests.conftest import SELLER, ApiClient, confirmation
-from tests.plans import PAGE, SHAPES, Explained, broken_plans, nodes
+from tests.conftest import LIFTED, SELLER, ApiClient, confirmation
+from tests.plans import PAGE, SHAPES, Explained, broken_plans, faults_of, nodes
 
 OWN_INDEXES = {
     "orders confirmed late": "orders_confirmed_late_idx",
     "orders confirmed late by another sort": "orders_confirmed_late_idx",
     "declined charges": "orders_charge_declined_idx",
     "buyers who ask to cancel": "orders_cancellation_requested_idx",
+}
+
+LOOK_INDEXES = {
+    "status of the job": "orders_due_idx",
+    "open orders": "orders_open_idx",
+    "orders of a run": "orders_cancellation_run_idx",
 }
 
 
@@ -31,14 +44,14 @@ def many_orders(owner: psycopg.Connection, database: Database) -> None:
         INSERT INTO orders (
             seller_id, order_id, version, created_time, last_updated_time, marketplace_id, channel_name, fulfilled_by,
             fulfillment_status, payment_status, ship_by_latest, confirm_by, grand_total, currency_code, cancelled_time,
-            cancel_reason, channel_digest, sales_channel, details
+            cancel_reason, policy_version, channel_digest, sales_channel, details
         )
         SELECT seller_id, '902-' || lpad(number::text, 7, '0') || '-' || lpad(number::text, 7, '0'), 1, moment, moment,
             CASE WHEN number % 1500 = 0 THEN 'A1PA6795UKMFR9' ELSE 'ATVPDKIKX0DER' END, 'AMAZON', 'MERCHANT',
             CASE WHEN is_open THEN 'UNSHIPPED' ELSE 'CANCELLED' END,
             CASE WHEN is_open THEN 'AUTHORIZED' ELSE 'UNPAID' END,
             moment + interval '2 days', moment + interval '11 days', number % 977, 'USD',
-            CASE WHEN NOT is_open THEN moment END, CASE WHEN NOT is_open THEN 'BUYER_CANCELLED' END, '',
+            CASE WHEN NOT is_open THEN moment END, CASE WHEN NOT is_open THEN 'BUYER_CANCELLED' END, 1, '',
             '{"channelName":"AMAZON","marketplaceId":"ATVPDKIKX0DER"}', ''
         FROM (
             SELECT number, number % 10 = 3 AS is_open,
@@ -96,6 +109,55 @@ def test_every_shape_of_request_is_answered_from_indexes(database: Database) -> 
             explained: Any = Explained(connection)
             find_orders(explained, SELLER, filters, Sort.parse(sort), limit=PAGE)
         assert index in {each.get("Index Name") for each in explained.plans}, name
+
+
+@pytest.mark.usefixtures("many_orders")
+def test_whoever_watches_the_job_or_moves_deadlines_reads_parts_of_indexes(
+    database: Database, owner: psycopg.Connection
+) -> None:
+    # Broken by a clock that is VOLATILE, and by a missing index: of what is due, of what is open, of runs, and of what
+    # a run has cancelled.
+    owner.execute(
+        """
+        INSERT INTO cancellation_runs (dry_run, state, requested_by, cutoff, started_time, finished_time)
+        SELECT false, CASE WHEN number % 100 = 0 THEN 'FAILED' ELSE 'SUCCEEDED' END, 'test', now(), moment, moment
+        FROM (SELECT number, now() - (3000 - number) * interval '20 minutes' AS moment
+            FROM generate_series(1, 3000) number) made;
+        ANALYZE cancellation_runs
+        """
+    )
+    looks: dict[str, Callable[[Any], object]] = {
+        "status of the job": lambda connection: find_job_facts(connection, 60),
+        "last success": find_last_success,
+        "observations": observe,
+        "runs of a day": find_day,
+        "runs": lambda connection: find_runs(connection, RunFilters(), 2000, PAGE),
+        "failed runs": lambda connection: find_runs(connection, RunFilters(states=["FAILED"]), None, PAGE),
+        "open orders": lambda connection: find_open_orders(
+            connection, Selection(marketplace_id="ATVPDKIKX0DER"), None, (SELLER, ""), PAGE
+        ),
+    }
+    assert _faults_of_looks(database, looks) == []
+
+    run = sweep(database, requested_by="test", options=LIFTED)
+    assert run is not None
+    assert run.cancelled_count == 6000
+    owner.execute("VACUUM (ANALYZE) orders")
+    looks |= {"orders of a run": lambda connection: find_cancelled_orders(connection, run.run_id, (SELLER, ""), PAGE)}
+    assert _faults_of_looks(database, looks) == []
+
+
+def _faults_of_looks(database: Database, looks: Mapping[str, Callable[[Any], object]]) -> list[str]:
+    found: list[str] = []
+    for name, look in looks.items():
+        with database.operator_transaction() as connection:
+            explained = Explained(connection)
+            look(explained)
+        assert explained.plans, name
+        used = {each.get("Index Name") for each in explained.plans}
+        assert LOOK_INDEXES.get(name) in {None, *used}, (name, used)
+        found += [f"{name}: {fault}" for fault in faults_of(explained.plans, PAGE)]
+    return found
 
 
 def test_an_order_is_found_by_its_key_while_the_statistics_are_those_of_an_almost_empty_table(

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from service.app import create_app
-from service.cancellation.actions import sweep
+from service.cancellation_job.actions import sweep
 from service.database import Database, upgrade_schema
 from service.errors import SandboxRefused
 from service.sandbox.actions import enter_sandbox, move_clock

@@ -34,6 +34,7 @@ def test_every_setting_has_a_variable_of_its_own_and_a_description() -> None:
 def test_every_setting_is_read_from_its_variable() -> None:
     values: dict[str, Any] = {"data_directory": Path("/x"), "sandbox": True, "log_level": "DEBUG"}
     values["payment_service_url"] = "https://payments.example.com"
+    values["ping_url"] = "https://pings.example.com/1"
     texts = {"sandbox": "1", "data_directory": "/x"}
     for name, field in FIELDS.items():
         number = field.metadata["at_least"] + 1
@@ -48,10 +49,11 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert Settings.from_environment({field.metadata["variable"]: "  " for field in FIELDS.values()}) == Settings()
 
 
+@pytest.mark.parametrize("name", ["PAYMENT_SERVICE_URL", "MANAGE_ORDERS_PING_URL"])
 @pytest.mark.parametrize("text", ["payments.example.com", "ftp://payments.example.com", "http:"])
-def test_a_payment_service_that_cannot_be_called_stops_the_start(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"^PAYMENT_SERVICE_URL must "):
-        Settings.from_environment({"PAYMENT_SERVICE_URL": text})
+def test_an_address_that_cannot_be_called_stops_the_start(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} must "):
+        Settings.from_environment({name: text})
 
 
 def test_settings_are_frozen() -> None:

@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, LiteralString, Self
+from typing import Any, Self
 
-import orjson
 import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from service.cancellation import actions, ledger, queries
-from service.cancellation.actions import DEAD_AFTER_S, preview_sweep, sweep
-from service.cancellation.ledger import CancellationRun
-from service.cancellation.queries import cancel_orders, find_due_orders
+from service.cancellation_job import batches, ledger
+from service.cancellation_job.actions import DEAD_AFTER_S, preview_sweep, sweep
+from service.cancellation_job.ledger import CancellationRun
+from service.cancellation_job.queries import cancel_orders, find_due_orders
 from service.database import Database
 from service.errors import ConfirmationWindowClosed
-from service.ingest.actions import receive_orders
-from service.ingest.rules import Outcome
-from service.ingest.schemas import read_line
-from service.sandbox.actions import move_clock
 from service.settings import Settings
 from service.shipments.actions import confirm_shipment
 from service.shipments.rules import ShipmentConfirmation
 from tests.conftest import (
     CONFIRM_BY,
+    LIFTED,
     NOW,
     OTHER_SELLER,
     SELLER,
     SHIP_BY,
     ApiClient,
     confirmation,
-    order_document,
 )
+from tests.sweep_scene import STUCK_AFTER_S, Scene, interrupt
 
 MICROSECOND = timedelta(microseconds=1)
 AFTER_DEADLINE = CONFIRM_BY + timedelta(hours=1)
-STUCK_AFTER_S = 60
 EVERYTHING = ShipmentConfirmation(
     package_reference_id="1",
     carrier_code="UPS",
@@ -53,68 +47,6 @@ EVERYTHING = ShipmentConfirmation(
     ship_date=NOW,
     items=None,
 )
-
-
-@dataclass(frozen=True)
-class Scene:
-    """An empty sandbox, and what a test does in it."""
-
-    database: Database
-    owner: psycopg.Connection
-
-    def set_clock(self, now: datetime) -> None:
-        """Move the sandbox clock."""
-        move_clock(self.database, now)
-
-    def receive(self, count: int = 1, seller_id: str = SELLER, **changes: object) -> list[str]:
-        """Receive so many alike orders at `NOW`, and return their ids."""
-        self.set_clock(NOW)
-        documents = [order_document(**changes) | {"sellerId": seller_id} for _ in range(count)]
-        incoming = [read_line(orjson.dumps(document)) for document in documents]
-        with self.database.operator_transaction() as connection:
-            outcomes = receive_orders(connection, incoming, "test")
-        assert set(outcomes) == {Outcome.CREATED}
-        return [order.order_id for order in incoming]
-
-    def set_deadline(self, order_id: str, confirm_by: datetime) -> None:
-        """Give an order another deadline."""
-        self.owner.execute("UPDATE orders SET confirm_by = %s WHERE order_id = %s", [confirm_by, order_id])
-
-    def sweep(self, *, batch_size: int = 1000) -> CancellationRun:
-        """Sweep by hand."""
-        run = sweep(self.database, requested_by="test", batch_size=batch_size)
-        assert run is not None
-        return run
-
-    @contextmanager
-    def sweeping_while_locked(self, order_id: str) -> Generator[Future[CancellationRun]]:
-        """Hold the lock of an order, and start a sweep that comes to wait for it; the lock goes at the end."""
-        with ThreadPoolExecutor(1) as threads, self.owner.transaction():
-            self.lock(order_id)
-            sweeping = threads.submit(self.sweep)
-            until = time.monotonic() + STUCK_AFTER_S
-            while self.owner.execute(_SOMEBODY_WAITS).fetchone() != (True,):
-                assert time.monotonic() < until, "nobody waits"
-                time.sleep(0.005)
-            yield sweeping
-
-    def lock(self, order_id: str) -> None:
-        """Take the lock of an order, until the transaction ends."""
-        self.owner.execute("SELECT order_id FROM orders WHERE order_id = %s FOR UPDATE", [order_id])
-
-    def statuses(self) -> dict[str, str]:
-        """Return the status of every order."""
-        return dict(self.owner.execute("SELECT order_id, fulfillment_status FROM orders").fetchall())
-
-    def runs(self) -> list[CancellationRun]:
-        """Return the ledger, the newest run first."""
-        with self.database.operator_transaction() as connection:
-            return ledger.find_runs(connection, None, 1000)
-
-
-_SOMEBODY_WAITS: LiteralString = """
-SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()])
-"""
 
 
 @pytest.fixture
@@ -137,19 +69,6 @@ def stop_clock(scene: Scene) -> Iterator[Callable[[datetime], None]]:
 
     yield stop
     scene.owner.execute(row[0])
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, action: Callable[[], object]) -> None:
-    """Have something happen before the first call of one of the sweep's queries."""
-    original: Callable[..., object] = getattr(queries, name)
-    actions = [action]
-
-    def interrupted(*args: object, **options: object) -> object:
-        if actions:
-            actions.pop()()
-        return original(*args, **options)
-
-    monkeypatch.setattr(queries, name, interrupted)
 
 
 # --- What is due ---------------------------------------------------------------------------------------------------
@@ -435,6 +354,23 @@ def test_an_order_that_cannot_be_cancelled_stops_no_other_and_is_recorded_and_ta
     assert scene.statuses()[mine[4]] == "CANCELLED"
 
 
+def test_of_a_thousand_orders_one_that_cannot_be_cancelled_is_left_and_told_and_taken_by_the_next_run(
+    scene: Scene,
+) -> None:
+    order_ids = scene.receive(1000)
+    scene.set_clock(AFTER_DEADLINE)
+    reason = _poison_with_a_trigger(scene.owner, order_ids[617])
+    try:
+        run = scene.sweep()
+    finally:
+        _take_the_trigger_away(scene.owner, "")
+    assert (run.state, run.cancelled_count, run.skipped_count, run.error_count) == ("PARTIAL", 999, 0, 1)
+    with scene.database.operator_transaction() as connection:
+        assert ledger.find_errors(connection, run.run_id, 1000) == [(SELLER, order_ids[617], reason)]
+    mended = scene.sweep()
+    assert (mended.state, mended.cancelled_count, mended.error_count) == ("SUCCEEDED", 1, 0)
+
+
 def test_an_order_that_was_locked_and_then_cannot_be_cancelled_is_recorded(scene: Scene) -> None:
     locked, free = scene.receive(2)
     scene.set_clock(AFTER_DEADLINE)
@@ -455,16 +391,16 @@ def test_a_run_that_breaks_is_failed_in_the_ledger_and_the_next_does_the_rest(
     scene.set_clock(AFTER_DEADLINE)
 
     def break_down() -> None:
-        raise RuntimeError("the second look breaks")
+        raise RuntimeError("the second batch breaks")
 
     def prepare() -> None:
-        interrupt(monkeypatch, "find_due_orders", break_down)
+        interrupt(monkeypatch, "cancel_orders", break_down)
 
     interrupt(monkeypatch, "cancel_orders", prepare)
-    with pytest.raises(RuntimeError, match="the second look breaks"):
+    with pytest.raises(RuntimeError, match="the second batch breaks"):
         scene.sweep(batch_size=2)
     (failed,) = scene.runs()
-    assert (failed.state, failed.found_count, failed.cancelled_count) == ("FAILED", 2, 2)
+    assert (failed.state, failed.found_count, failed.cancelled_count) == ("FAILED", 5, 2)
     assert failed.finished_time is not None
     assert scene.sweep().cancelled_count == 3
 
@@ -516,7 +452,7 @@ def test_of_many_schedulers_one_works_the_slot(scene: Scene) -> None:
 
     def start_together() -> CancellationRun | None:
         start.wait()
-        return sweep(scene.database, requested_by="test", scheduled=True)
+        return sweep(scene.database, requested_by="test", options=LIFTED, scheduled=True)
 
     with ThreadPoolExecutor(8) as threads:
         answers = [future.result() for future in [threads.submit(start_together) for _ in range(8)]]
@@ -658,7 +594,7 @@ def test_a_run_may_be_asked_for_without_a_body(operator: ApiClient) -> None:
 def test_a_run_does_not_wait_for_ever_for_orders_that_others_hold(
     scene: Scene, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "WAIT_LIMIT_S", -1)
+    monkeypatch.setattr(batches, "WAIT_LIMIT_S", -1)
     scene.receive(3)
     scene.set_clock(AFTER_DEADLINE)
     with owner.transaction():
@@ -760,14 +696,22 @@ def many_orders(scene: Scene) -> list[str]:
     return [row[0] for row in rows]
 
 
+def run_at(scene: Scene, now: datetime) -> CancellationRun:
+    """Return a run that has begun at a time of the sandbox clock."""
+    scene.set_clock(now)
+    with scene.database.operator_transaction() as connection:
+        return ledger.start_run(connection, requested_by="test", dry_run=False)
+
+
 def test_the_look_for_due_orders_reads_the_index_of_deadlines_and_next_to_nothing_when_idle(
     scene: Scene, many_orders: list[str]
 ) -> None:
     # Broken by a VOLATILE clock, by a status that is not leakproof, and by an index of all orders.
     assert len(many_orders) > 20_000
+    run = run_at(scene, NOW)
     with explained(scene.database) as (connection, plans):
         for _ in range(2):
-            assert find_due_orders(connection, CONFIRM_BY + timedelta(days=30), None, 1000) == []
+            assert find_due_orders(connection, run, None, 1000) == []
     # The first time on a connection, app_now() is planned as well.
     _, plan = plans
     assert {scan for scan in scans(plan) if scan[1] == "orders"} <= {
@@ -779,11 +723,11 @@ def test_the_look_for_due_orders_reads_the_index_of_deadlines_and_next_to_nothin
 
 def test_a_page_of_due_orders_costs_what_is_on_it_wherever_it_begins(scene: Scene, many_orders: list[str]) -> None:
     scene.set_clock(AFTER_DEADLINE + timedelta(days=365))
-    cutoff = AFTER_DEADLINE + timedelta(days=365)
+    run = run_at(scene, AFTER_DEADLINE + timedelta(days=365))
     with explained(scene.database) as (connection, plans):
-        first = find_due_orders(connection, cutoff, None, 100)
-        for start in (first[-1], find_due_orders(connection, cutoff, None, len(many_orders))[-101]):
-            assert len(find_due_orders(connection, cutoff, start, 100)) == 100
+        first = find_due_orders(connection, run, None, 100)
+        for start in (first[-1], find_due_orders(connection, run, None, len(many_orders))[-101]):
+            assert len(find_due_orders(connection, run, start, 100)) == 100
     assert [due.order_id for due in first] == many_orders[:100]
     for plan in (plans[0], plans[2], plans[3]):
         assert {index for _, table, index in scans(plan) if table == "orders"} == {"orders_due_idx"}
@@ -793,14 +737,12 @@ def test_a_page_of_due_orders_costs_what_is_on_it_wherever_it_begins(scene: Scen
 @pytest.mark.parametrize("batch_size", [100, 1000])
 def test_a_batch_is_cancelled_by_its_keys(scene: Scene, many_orders: list[str], batch_size: int) -> None:
     scene.set_clock(AFTER_DEADLINE + timedelta(days=365))
-    with scene.database.operator_transaction() as connection:
-        run = ledger.start_run(connection, requested_by="test", scheduled=False, dry_run=False)
-        assert run is not None
+    run = run_at(scene, AFTER_DEADLINE + timedelta(days=365))
     with explained(scene.database) as (connection, plans):
-        due = find_due_orders(connection, run.cutoff, None, len(many_orders))
+        due = find_due_orders(connection, run, None, len(many_orders))
         batch = [each.order_id for each in due if each.seller_id == SELLER][:batch_size]
-        assert len(cancel_orders(connection, run, SELLER, batch)) == batch_size
+        assert len(cancel_orders(connection, run, SELLER, batch).cancelled) == batch_size
     _, plan = plans
     used = {scan for scan in scans(plan) if scan[1] == "orders" and "Scan" in scan[0]}
     assert "Seq Scan" not in {kind for kind, *_ in used}, used
-    assert {index for *_, index in used} <= {"orders_pkey", "orders_due_idx", ""}
+    assert {index for *_, index in used} <= {"orders_pkey", "orders_open_idx", "orders_due_idx", ""}

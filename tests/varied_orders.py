@@ -15,7 +15,7 @@ import orjson
 import psycopg
 
 from service.app import create_app
-from service.cancellation.actions import sweep
+from service.cancellation_job.actions import sweep
 from service.database import Database, upgrade_schema
 from service.ingest.jobs import import_orders
 from service.ingest.schemas import read_line

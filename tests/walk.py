@@ -15,7 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from service.app import create_app
-from service.cancellation.actions import sweep
+from service.cancellation_job.actions import sweep
 from service.database import Database, upgrade_schema
 from service.errors import Contended, Problem
 from service.ingest.actions import receive_orders
@@ -37,7 +37,7 @@ from service.sellers.queries import insert_seller
 from service.settings import Settings
 from service.shipments.actions import confirm_shipment
 from service.shipments.rules import ConfirmedItem, ShipmentConfirmation
-from tests.conftest import NOW, SECRET_KEY, SELLER, ApiClient, order_document
+from tests.conftest import LIFTED, NOW, SECRET_KEY, SELLER, ApiClient, order_document
 from tests.contract import Contract
 from tests.order_model import SORTS
 from tests.varied_orders import receive
@@ -224,7 +224,7 @@ class Writer:
 
     def sweep(self) -> None:
         """Cancel what is due."""
-        sweep(self.database, requested_by="test", batch_size=10)
+        sweep(self.database, requested_by="test", options=replace(LIFTED, batch_size=10))
 
 
 def ids(pages: Iterable[Order]) -> list[str]:

@@ -31,6 +31,7 @@ from tests.benchmarks.sections import (
     paging,
     search,
     sorts,
+    sweep,
 )
 from tests.benchmarks.serving import SECRET_KEY, running_service
 
@@ -46,6 +47,7 @@ SECTIONS: Mapping[str, Callable[[Bench], Iterable[Ratio]]] = {
     "export": export.measure,
     "confirmations": confirmations.measure,
     "import": imports.measure,
+    "sweep": sweep.measure,
 }
 
 

@@ -8,8 +8,8 @@ import selectors
 import socket
 import statistics
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -85,7 +85,8 @@ def burst(port: int, requests: Sequence[Request], seconds: float | None, connect
 class _Connection:
     """A connection with its request in flight, and what came of the answer so far."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, accepted: Sequence[bytes] = (b"20",)) -> None:
+        self._accepted = tuple(b"http/1.1 " + status for status in accepted)
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answer = bytearray()
@@ -114,9 +115,38 @@ class _Connection:
         if end < 0:
             return
         head = bytes(self._answer[:end]).lower()
-        if not head.startswith(b"http/1.1 20"):
+        if not head.startswith(self._accepted):
             raise click.ClickException(f"{self.kind or 'a request'} was answered {bytes(self._answer[:2000])!r}")
         self._length = end + 4 + int(head.partition(b"content-length:")[2].partition(b"\r")[0])
+
+
+def paced(port: int, requests: Sequence[Request], per_second: float, is_over: Callable[[], bool]) -> Load:
+    """Send requests so many a second, whether or not answers keep up, over and over until it is over.
+
+    A conflict is an answer too. Times count from when a request was due, so that none is left out that had to wait.
+    """
+    queue = itertools.cycle([(each.kind, each.encode()) for each in requests])
+    latencies: dict[str, list[float]] = defaultdict(list)
+    with selectors.DefaultSelector() as selector:
+        # The one that waited longest goes first: the server closes those that are silent for seconds.
+        idle = deque(_Connection(port, (b"20", b"409")) for _ in range(CONNECTIONS))
+        for each in idle:
+            selector.register(each.socket, selectors.EVENT_READ, each)
+        begin = due = time.perf_counter()
+        while not is_over():
+            while idle and due <= time.perf_counter():
+                connection = idle.popleft()
+                connection.send(*next(queue))
+                connection.begin = due
+                due += 1 / per_second
+            for key, _ in selector.select(min(max(due - time.perf_counter(), 0), 0.01) if idle else 0.01):
+                if key.data.receive():
+                    latencies[key.data.kind].append(1000 * (time.perf_counter() - key.data.begin))
+                    idle.append(key.data)
+        took = time.perf_counter() - begin
+        for key in list(selector.get_map().values()):
+            key.data.socket.close()
+    return Load(sum(map(len, latencies.values())) / took, latencies)
 
 
 def _drive(
