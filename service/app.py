@@ -28,6 +28,7 @@ from service.deadlines import window_routes as windows
 from service.events import routes as events
 from service.export import routes as export
 from service.ingest import routes as ingest
+from service.monitoring import routes as monitoring
 from service.orders import routes as orders
 from service.orders.sparse_schemas import SPARSE_ORDER, SPARSE_ORDER_SCHEMA
 from service.pagination import PageTokens
@@ -96,6 +97,7 @@ def create_app(settings: Settings) -> flask.Flask:
         windows,
         deadline_extensions,
         *([sandbox] if settings.sandbox else []),
+        monitoring,
         health,
     ):
         api.register_blueprint(feature.blueprint)
