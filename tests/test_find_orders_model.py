@@ -27,7 +27,7 @@ WRITTEN: Sequence[Callable[[str], str]] = (str, str.upper, str.lower, str.swapca
 MOST_PAGES = 3
 
 # MODEL_EXAMPLES=2000 is the longer run.
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "200"))
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_whoever_watches_the_job_or_moves_deadlines_reads_parts_of_indexes(
     assert run is not None
     assert run.cancelled_count == 6000
     owner.execute("VACUUM (ANALYZE) orders")
-    looks |= {"orders of a run": lambda connection: find_cancelled_orders(connection, run.run_id, (SELLER, ""), PAGE)}
+    looks = {"orders of a run": lambda connection: find_cancelled_orders(connection, run.run_id, (SELLER, ""), PAGE)}
     assert _faults_of_looks(database, looks) == []
 
 

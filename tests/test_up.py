@@ -80,14 +80,15 @@ def test_up_shows_lines_that_work_when_pasted_and_starts_again_with_the_same_dat
 
 @needs_proc
 def test_up_runs_beside_a_package_of_the_same_name_and_has_something_to_confirm_whatever_the_clock(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "service").mkdir()
     (tmp_path / "service" / "__init__.py").write_text("raise SystemExit('the wrong package')")
     command = [sys.executable, "-P", "-m", "service.cli"]
-    environment = os.environ | {"MANAGE_ORDERS_DATA": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)}
     # Every window is over by then, which would hold the sweep.
-    environment |= {"MANAGE_ORDERS_MAX_SWEEP_PERCENT": "100", "MANAGE_ORDERS_MAX_SELLER_SWEEP_PERCENT": "100"}
+    monkeypatch.setenv("MANAGE_ORDERS_MAX_SWEEP_PERCENT", "100")
+    monkeypatch.setenv("MANAGE_ORDERS_MAX_SELLER_SWEEP_PERCENT", "100")
+    environment = os.environ | {"MANAGE_ORDERS_DATA": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)}
     with running_up(tmp_path / "data", free_port(), working_directory=tmp_path):
         for arguments in (["sandbox", "clock", "2040-01-01T00:00:00Z"], ["sweep"]):
             subprocess.run([*command, *arguments], env=environment, check=True)

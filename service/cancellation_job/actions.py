@@ -46,7 +46,7 @@ def sweep(  # noqa: PLR0913  # the last two are the scheduler's
     cancels nothing, unless an operator has approved it.
     """
     clock = clock or ClockWatch()
-    is_right = not _doubts_about_clock(database, options, clock)
+    is_right = not scheduled or not _doubts_about_clock(database, options, clock)
     run = _begin(database, requested_by, options, scheduled=scheduled, clock_is_right=is_right)
     if run is None:
         return None
