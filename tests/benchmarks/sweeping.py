@@ -184,7 +184,7 @@ def explain_claim(url: str, batch_size: int) -> Sequence[str]:
         ).fetchall()
     own = sorted(order_id for seller, order_id in ids if seller == seller_id)[:batch_size]
     values = {"run_id": run_id, "seller_id": seller_id, "order_ids": own, "cutoff": datetime.now(UTC), "actor": "x"}
-    return _explained(url, CANCEL_ORDERS, values)
+    return _explained(url, CANCEL_ORDERS, values | {"seen_only": False})
 
 
 def _explained(url: str, statement: LiteralString, parameters: dict[str, Any]) -> Sequence[str]:
