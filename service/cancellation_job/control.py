@@ -80,13 +80,15 @@ def read_database_clock(connection: psycopg.Connection) -> Clock:
     return clock
 
 
+PAUSE_STANDS: LiteralString = "resumed_time IS NULL AND until_time > statement_timestamp()"
+
+
 def find_pause(connection: psycopg.Connection) -> Pause | None:
     """Return the pause that stands now, if any."""
     with connection.cursor(row_factory=class_row(Pause)) as cursor:
         return cursor.execute(
-            """
-            SELECT paused_time, paused_by, reason, until_time FROM cancellation_pauses
-            WHERE resumed_time IS NULL AND until_time > statement_timestamp()
+            f"""
+            SELECT paused_time, paused_by, reason, until_time FROM cancellation_pauses WHERE {PAUSE_STANDS}
             """
         ).fetchone()
 

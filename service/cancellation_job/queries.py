@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
+from service.cancellation_job.control import PAUSE_STANDS
 from service.cancellation_job.ledger import CancellationRun
 from service.cancellation_job.rules import Assessment, DueOfSeller
 
@@ -113,7 +114,7 @@ def find_due_orders(
 CANCEL_ORDERS: LiteralString = f"""
 WITH gate AS MATERIALIZED (
     SELECT run.state = 'RUNNING' AS is_running, EXISTS (
-        SELECT FROM cancellation_pauses WHERE resumed_time IS NULL AND until_time > statement_timestamp()
+        SELECT FROM cancellation_pauses WHERE {PAUSE_STANDS}
     ) AS is_paused, EXISTS (SELECT FROM deadline_changes WHERE state = 'RUNNING') AS is_changing
     FROM cancellation_runs run WHERE run.run_id = %(run_id)s
 ), due AS (
